@@ -1,0 +1,109 @@
+//! What the kernel programs are told before they are loaded: where the running kernel keeps the
+//! members that they read, and whom they govern.
+//!
+//! The agent fills this from the kernel's BTF and from the scope. It is read-only data to the
+//! programs, so that the verifier treats every field as a constant and removes what it disables.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// "This kernel has no such member."
+pub const ABSENT: u32 = u32::MAX;
+
+/// Declares [`Layout`] together with the BTF name of each member.
+macro_rules! layout {
+    ($($(#[$meta:meta])* $field:ident = $structure:literal $member:literal,)*) => {
+        /// Byte offsets of kernel structure members.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        #[repr(C)]
+        pub struct Layout { $($(#[$meta])* #[doc = concat!("`struct ", $structure, "`, `", $member, "`.")] pub $field: u32,)* }
+
+        impl Layout {
+            /// A layout in which nothing is known.
+            pub const EMPTY: Self = Self { $($field: ABSENT,)* };
+
+            /// Fills every member through `offset(structure, member path)`.
+            ///
+            /// # Errors
+            ///
+            /// The first error that `offset` gives.
+            pub fn try_from_fn<E>(mut offset: impl FnMut(&str, &str) -> Result<u32, E>) -> Result<Self, E> {
+                Ok(Self { $($field: offset($structure, $member)?,)* })
+            }
+        }
+    };
+}
+
+layout! {
+    file_path = "file" "f_path",
+    file_inode = "file" "f_inode",
+    file_flags = "file" "f_flags",
+    file_mode = "file" "f_mode",
+    path_mount = "path" "mnt",
+    path_dentry = "path" "dentry",
+    dentry_parent = "dentry" "d_parent",
+    dentry_name = "dentry" "d_name.name",
+    dentry_name_length = "dentry" "d_name.len",
+    dentry_inode = "dentry" "d_inode",
+    vfsmount_root = "vfsmount" "mnt_root",
+    vfsmount_superblock = "vfsmount" "mnt_sb",
+    mount_vfsmount = "mount" "mnt",
+    mount_parent = "mount" "mnt_parent",
+    mount_mountpoint = "mount" "mnt_mountpoint",
+    mount_namespace = "mount" "mnt_ns",
+    superblock_magic = "super_block" "s_magic",
+    inode_mode = "inode" "i_mode",
+    inode_links = "inode" "i_nlink",
+    task_nsproxy = "task_struct" "nsproxy",
+    task_parent = "task_struct" "real_parent",
+    task_process = "task_struct" "tgid",
+    nsproxy_mount = "nsproxy" "mnt_ns",
+    binprm_file = "linux_binprm" "file",
+    vma_file = "vm_area_struct" "vm_file",
+    socket_sock = "socket" "sk",
+    sock_family = "sock_common" "skc_family",
+    sock_type = "sock" "sk_type",
+    sock_protocol = "sock" "sk_protocol",
+    msghdr_name = "msghdr" "msg_name",
+    msghdr_name_length = "msghdr" "msg_namelen",
+}
+
+/// Everything the programs are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Settings {
+    /// Identifier of the scope's cgroup.
+    pub cgroup: u64,
+    /// Depth of that cgroup below the root of the hierarchy.
+    pub cgroup_level: u32,
+    /// Number of the scope, for events.
+    pub scope: u32,
+    /// Bytes of the policy image.
+    pub image_bytes: u32,
+    /// BTF identifier of `struct timespec64`, 16 readable bytes of two 64-bit members; 0 where
+    /// the kernel has no `bpf_rdonly_cast` and memory is read by `bpf_probe_read_kernel`.
+    pub readable_type: u32,
+    /// Where members are.
+    pub layout: Layout,
+    /// Keeps the size a multiple of 8 without padding.
+    pub spare: u32,
+}
+
+impl Settings {
+    /// What the compiled object holds until the agent has filled it in.
+    pub const EMPTY: Self = Self {
+        cgroup: 0,
+        cgroup_level: 0,
+        scope: 0,
+        image_bytes: 0,
+        readable_type: 0,
+        layout: Layout::EMPTY,
+        spare: 0,
+    };
+}
+
+/// Numbers of no kernel helper, which the programs call where they want a kernel function
+/// (kfunc); the agent rewrites the call instructions when it knows the function's BTF identifier.
+pub mod kfunc {
+    /// Stands for `void *bpf_rdonly_cast(const void *, u32)`, since Linux 6.2.
+    pub const RDONLY_CAST: u32 = 0x7266_0001;
+}
