@@ -1,0 +1,216 @@
+//! What one document allows, in the terms of the kernel: the common form that every dialect is
+//! lowered to, and that the compiler reads.
+
+use std::{fmt, net::IpAddr, ops::RangeInclusive, sync::Arc};
+
+use ipnetwork::IpNetwork;
+use ringfence_common::{Right, Verdict};
+
+/// Where something stands in a policy file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The file's name, as the user gave it.
+    pub file: Arc<str>,
+    /// Line, counted from 1.
+    pub line: u32,
+    /// Column in characters, counted from 1.
+    pub column: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// Whether what is not allowed is refused, or only recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Refused.
+    Enforce,
+    /// Let through, with an event.
+    Observe,
+}
+
+impl Mode {
+    /// The verdict on an act that is not allowed.
+    pub const fn refusal(self) -> Verdict {
+        match self {
+            Self::Enforce => Verdict::Deny,
+            Self::Observe => Verdict::Observe,
+        }
+    }
+}
+
+/// Whether a rule gives or takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Gives what it names.
+    Allow,
+    /// Takes what it names, whatever else gives it.
+    Deny,
+}
+
+/// A set of [`Right`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rights(pub u32);
+
+impl Rights {
+    /// No right.
+    pub const NONE: Self = Self(0);
+    /// Open for reading, list folders.
+    pub const READ: Self = Self(Right::Read.bit());
+    /// What the word `write` gives in a policy: content, names, metadata.
+    pub const WRITE: Self = Self(
+        Right::Write.bit() | Right::Create.bit() | Right::Delete.bit() | Right::Metadata.bit(),
+    );
+    /// Execute.
+    pub const EXEC: Self = Self(Right::Exec.bit());
+    /// All that the `files` group of a boundary document governs.
+    pub const FILES: Self = Self::READ.and(Self::WRITE);
+
+    /// Both sets together.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This set without another.
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether the right is in the set.
+    pub const fn has(self, right: Right) -> bool {
+        self.0 & right.bit() != 0
+    }
+
+    /// Whether the set is empty.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// What the characters of a path pattern mean. All patterns are anchored at both ends and match
+/// bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GlobSyntax {
+    /// `boundary`: `*` and `?` stay inside a component, `**` crosses, classes and braces as in
+    /// globset with `literal_separator(true)`.
+    Component,
+    /// Sec0 and agent.yaml: `*` crosses `/` (globset with `literal_separator(false)`).
+    Crossing,
+    /// SecAI policy.yaml: no character is special but a trailing `/**`; the path itself and all
+    /// below it.
+    Prefix,
+}
+
+/// A rule about paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathRule {
+    /// The pattern as the user wrote it.
+    pub pattern: String,
+    /// How to read the pattern.
+    pub syntax: GlobSyntax,
+    /// Gives or takes.
+    pub effect: Effect,
+    /// Which rights.
+    pub rights: Rights,
+    /// Where the rule stands; for a baseline rule the file is `baseline`.
+    pub place: Place,
+}
+
+/// Rights that a document governs: what no rule of it allows is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathGroup {
+    /// Which rights.
+    pub rights: Rights,
+    /// What a refusal does.
+    pub mode: Mode,
+    /// Where the group's key stands.
+    pub place: Place,
+    /// Whether the group as a whole is a rule that refusals name: Sec0's `fs_allowlist` is one
+    /// rule, a `boundary` document's `files` is a list of many.
+    pub is_rule: bool,
+}
+
+/// A destination that an egress rule names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A host name, lower case, or a pattern in which `*` stands for any characters.
+    Host(String),
+    /// Addresses.
+    Network(IpNetwork),
+}
+
+/// A transport protocol that a rule is limited to.
+pub use ringfence_common::egress::Protocol;
+
+/// A rule about destinations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressRule {
+    /// Gives or takes.
+    pub effect: Effect,
+    /// Where to.
+    pub target: Target,
+    /// Ports; empty means any.
+    pub ports: Vec<RangeInclusive<u16>>,
+    /// Protocol; `None` means TCP and UDP.
+    pub protocol: Option<Protocol>,
+    /// Where the rule stands.
+    pub place: Place,
+}
+
+/// The destinations that a document governs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Egress {
+    /// What a refusal does.
+    pub mode: Mode,
+    /// Where the group's key stands.
+    pub place: Place,
+    /// As for [`PathGroup::is_rule`].
+    pub is_rule: bool,
+    /// The rules; empty allows nothing.
+    pub rules: Vec<EgressRule>,
+}
+
+/// What one document allows. A group that is absent is not governed by this document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boundary {
+    /// The file's name, as the user gave it.
+    pub file: Arc<str>,
+    /// Which rights over paths are governed.
+    pub path_groups: Vec<PathGroup>,
+    /// The rules about paths, in the order of the document.
+    pub path_rules: Vec<PathRule>,
+    /// Whether the baseline's rules are added to `path_rules` when compiling.
+    pub baseline: bool,
+    /// Set when no program may be started after the first.
+    pub no_exec_after_start: Option<(Mode, Place)>,
+    /// The destinations, when governed.
+    pub egress: Option<Egress>,
+}
+
+impl Boundary {
+    /// The same boundary with every group in one mode, as `--mode` asks for.
+    #[must_use]
+    pub fn with_mode(mut self, mode: Mode) -> Self {
+        for group in &mut self.path_groups {
+            group.mode = mode;
+        }
+        if let Some(egress) = &mut self.egress {
+            egress.mode = mode;
+        }
+        if let Some((exec_mode, _)) = &mut self.no_exec_after_start {
+            *exec_mode = mode;
+        }
+        self
+    }
+
+    /// Whether the document governs nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.path_groups.is_empty() && self.egress.is_none() && self.no_exec_after_start.is_none()
+    }
+}
+
+/// Addresses of the host names in egress rules, as looked up by the caller.
+pub type Resolved = std::collections::BTreeMap<String, Vec<IpAddr>>;

@@ -1,0 +1,55 @@
+//! The words of the header that follow from the groups of a policy, not from its rules.
+
+use ringfence_common::{Cell, Right, Verdict};
+
+use super::rules::{PathLayer, RuleBook, exec_after_start, refusal};
+use crate::boundary::{Boundary, Mode};
+
+/// Words of the same names in [`ringfence_common::image::header`].
+pub(super) struct Header {
+    pub(super) governed_rights: u32,
+    pub(super) governs_egress: u32,
+    pub(super) files_violation: Cell,
+    pub(super) socket_violation: Cell,
+    pub(super) guard_violation: Cell,
+    pub(super) exec_after_start: Cell,
+}
+
+impl Header {
+    pub(super) fn new(boundaries: &[Boundary], layers: &[PathLayer], book: &mut RuleBook) -> Self {
+        let governed = |right: &Right| {
+            layers.iter().any(|layer| {
+                layer.defaults.get(*right as usize).is_some_and(|default| default.is_some())
+            })
+        };
+        let rights = Right::ALL.into_iter().filter(governed);
+        let egress = || boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
+        Self {
+            governed_rights: rights.fold(0, |set, right| set | right.bit()),
+            governs_egress: egress().count().min(1) as u32,
+            files_violation: refusal(path_modes(boundaries)),
+            socket_violation: refusal(egress().map(|egress| egress.mode)),
+            guard_violation: guard_violation(boundaries),
+            exec_after_start: exec_after_start(boundaries, book),
+        }
+    }
+}
+
+fn path_modes(boundaries: &[Boundary]) -> impl Iterator<Item = Mode> {
+    let groups = boundaries.iter().flat_map(|boundary| &boundary.path_groups);
+    groups.filter(|group| !group.rights.is_empty()).map(|group| group.mode)
+}
+
+/// A process that could leave its boundary makes every other answer worthless, so one group in
+/// enforce mode is enough to refuse, and so is a scope that has no group at all.
+fn guard_violation(boundaries: &[Boundary]) -> Cell {
+    let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
+    let exec = boundaries.iter().filter_map(|boundary| boundary.no_exec_after_start.as_ref());
+    let modes = path_modes(boundaries)
+        .chain(egress.map(|egress| egress.mode))
+        .chain(exec.map(|(mode, _)| *mode));
+    match refusal(modes) {
+        Cell::ALLOW => Cell::new(Verdict::Deny, 0),
+        cell => cell,
+    }
+}

@@ -1,0 +1,208 @@
+//! Answers by port: what one boundary says about the ports of a destination, and what several say
+//! together.
+
+use std::{collections::HashMap, ops::RangeInclusive};
+
+use ringfence_common::{Cell, Verdict};
+
+use super::rules::strictest;
+use crate::boundary::Effect;
+
+/// Intervals of ports: the first port of each, ascending from 0, and its answer.
+pub(super) type PortMap = Vec<(u32, Cell)>;
+
+/// Port maps by number, each distinct one once.
+#[derive(Default)]
+pub(super) struct PortMaps {
+    list: Vec<PortMap>,
+    numbers: HashMap<PortMap, u32>,
+    intervals: usize,
+}
+
+impl PortMaps {
+    pub(super) fn number(&mut self, map: PortMap) -> u32 {
+        if let Some(number) = self.numbers.get(&map) {
+            return *number;
+        }
+        self.intervals += map.len();
+        // Far fewer than 2^32: their sizes are summed up and limited.
+        let number = self.list.len() as u32;
+        self.numbers.insert(map.clone(), number);
+        self.list.push(map);
+        number
+    }
+
+    pub(super) fn get(&self, number: u32) -> &[(u32, Cell)] {
+        self.list.get(number as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Intervals of all maps together.
+    pub(super) fn intervals(&self) -> usize {
+        self.intervals
+    }
+
+    pub(super) fn into_list(self) -> Vec<PortMap> {
+        self.list
+    }
+}
+
+/// A rule about destinations, as one layer adds it to its answers.
+#[derive(Clone, Copy)]
+pub(super) struct PortRule<'a> {
+    pub(super) number: u32,
+    pub(super) effect: Effect,
+    /// Empty means any.
+    pub(super) ports: &'a [RangeInclusive<u16>],
+    /// The layer's answer when no rule matches.
+    pub(super) default: Cell,
+}
+
+impl PortRule<'_> {
+    /// A layer's answers with this rule added to those that gave them.
+    pub(super) fn added_to(self, map: &[(u32, Cell)]) -> PortMap {
+        if self.ports.is_empty() {
+            return merged(map.iter().map(|(port, cell)| (*port, self.answer(*cell))));
+        }
+        let mut ranges: Vec<(u32, u32)> = self
+            .ports
+            .iter()
+            .map(|range| ((*range.start()).into(), (*range.end()).into()))
+            .collect();
+        ranges.sort_unstable();
+        let mut cuts: Vec<u32> = map.iter().map(|(port, _)| *port).collect();
+        cuts.extend(ranges.iter().flat_map(|(first, last)| [*first, last + 1]));
+        cuts.retain(|cut| *cut <= u16::MAX.into());
+        cuts.sort_unstable();
+        cuts.dedup();
+        let (mut map, mut ranges) = (map.iter().peekable(), ranges.iter().peekable());
+        let mut cell = self.default;
+        // One past the furthest port of the ranges that began.
+        let mut end = 0;
+        merged(cuts.into_iter().map(|cut| {
+            while let Some((_, next)) = map.next_if(|(port, _)| *port <= cut) {
+                cell = *next;
+            }
+            while let Some((_, last)) = ranges.next_if(|(first, _)| *first <= cut) {
+                end = end.max(last + 1);
+            }
+            (cut, if cut < end { self.answer(cell) } else { cell })
+        }))
+    }
+
+    /// Deny wins over allow, and of equals the first in the document, which has the lower number.
+    fn answer(self, before: Cell) -> Cell {
+        let refusal = self.default.verdict();
+        let is_allowed = before.verdict() == Verdict::Allow;
+        match self.effect {
+            Effect::Deny if is_allowed || before == self.default => Cell::new(refusal, self.number),
+            Effect::Deny => Cell::new(refusal, before.rule().min(self.number)),
+            Effect::Allow if is_allowed => {
+                Cell::new(Verdict::Allow, before.rule().min(self.number))
+            }
+            Effect::Allow if before == self.default => Cell::new(Verdict::Allow, self.number),
+            Effect::Allow => before,
+        }
+    }
+}
+
+/// A layer's answers with what was allowed refused by default.
+pub(super) fn without_allows(map: &[(u32, Cell)], default: Cell) -> PortMap {
+    merged(map.iter().map(|(port, cell)| match cell.verdict() {
+        Verdict::Allow => (*port, default),
+        _ => (*port, *cell),
+    }))
+}
+
+/// The strictest answers of several layers.
+pub(super) fn intersection(maps: &[&[(u32, Cell)]]) -> PortMap {
+    if let [only] = maps {
+        return only.to_vec();
+    }
+    let mut cuts: Vec<u32> =
+        maps.iter().flat_map(|map| map.iter().map(|(port, _)| *port)).collect();
+    cuts.push(0);
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut at = vec![0; maps.len()];
+    merged(cuts.into_iter().map(|cut| {
+        let cells = maps.iter().zip(&mut at).filter_map(|(map, at)| {
+            while map.get(*at + 1).is_some_and(|(port, _)| *port <= cut) {
+                *at += 1;
+            }
+            map.get(*at).map(|(_, cell)| *cell)
+        });
+        (cut, strictest(cells))
+    }))
+}
+
+/// Neighbours with the same answer become one interval.
+fn merged(intervals: impl Iterator<Item = (u32, Cell)>) -> PortMap {
+    let mut map = PortMap::new();
+    for (port, cell) in intervals {
+        if map.last().is_none_or(|(_, last)| *last != cell) {
+            map.push((port, cell));
+        }
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULT: Cell = Cell::new(Verdict::Deny, 1);
+
+    fn rule(number: u32, effect: Effect, ports: &[RangeInclusive<u16>]) -> PortRule<'_> {
+        PortRule { number, effect, ports, default: DEFAULT }
+    }
+
+    fn allow(number: u32) -> Cell {
+        Cell::new(Verdict::Allow, number)
+    }
+
+    #[test]
+    fn ranges_that_overlap_touch_or_are_empty_are_one_set_of_ports() {
+        #[expect(clippy::reversed_empty_ranges, reason = "a document can say it")]
+        let ports =
+            [443..=443, 80..=90, 85..=100, 101..=101, 9..=3, 200..=300, 210..=220, 65535..=65535];
+        let map = rule(2, Effect::Allow, &ports).added_to(&[(0, DEFAULT)]);
+        let expected = [
+            (0, DEFAULT),
+            (80, allow(2)),
+            (102, DEFAULT),
+            (200, allow(2)),
+            (301, DEFAULT),
+            (443, allow(2)),
+            (444, DEFAULT),
+            (65535, allow(2)),
+        ];
+        assert_eq!(map, expected);
+    }
+
+    #[test]
+    fn no_ports_means_all_ports() {
+        assert_eq!(rule(2, Effect::Allow, &[]).added_to(&[(0, DEFAULT)]), [(0, allow(2))]);
+        assert_eq!(rule(2, Effect::Allow, &[0..=65535]).added_to(&[(0, DEFAULT)]), [(0, allow(2))]);
+    }
+
+    #[test]
+    fn deny_wins_in_whatever_order_and_the_first_rule_is_named() {
+        let ports = [10..=20];
+        let (give, take) = (rule(2, Effect::Allow, &[]), rule(3, Effect::Deny, &ports));
+        let expected = [(0, allow(2)), (10, Cell::new(Verdict::Deny, 3)), (21, allow(2))];
+        assert_eq!(take.added_to(&give.added_to(&[(0, DEFAULT)])), expected);
+        assert_eq!(give.added_to(&take.added_to(&[(0, DEFAULT)])), expected);
+        let later = rule(9, Effect::Deny, &ports).added_to(&expected);
+        assert_eq!(later, expected);
+        assert_eq!(rule(9, Effect::Allow, &[]).added_to(&later), expected);
+    }
+
+    #[test]
+    fn an_intersection_refuses_what_any_layer_refuses() {
+        let one = [(0, DEFAULT), (80, allow(2)), (90, DEFAULT)];
+        let other = [(0, allow(5)), (85, Cell::new(Verdict::Observe, 4))];
+        let expected =
+            [(0, DEFAULT), (80, allow(2)), (85, Cell::new(Verdict::Observe, 4)), (90, DEFAULT)];
+        assert_eq!(intersection(&[&one, &other]), expected);
+    }
+}

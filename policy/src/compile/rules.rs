@@ -1,0 +1,199 @@
+//! Numbers every rule, and sorts the rules of each boundary into layers: one for paths, one for
+//! destinations.
+
+use std::fmt::Write;
+
+use ringfence_common::{Cell, Right, Verdict, egress::Protocol};
+
+use super::{CompileError, Problem, RuleInfo};
+use crate::baseline;
+use crate::boundary::{
+    Boundary, Effect, EgressRule, GlobSyntax, Mode, PathGroup, PathRule, Place, Rights, Target,
+};
+
+/// The rules that have a number, in order of number.
+#[derive(Default)]
+pub(super) struct RuleBook(Vec<RuleInfo>);
+
+impl RuleBook {
+    /// Gives the next number to a rule.
+    pub(super) fn add(&mut self, place: &Place, text: String, is_default: bool) -> u32 {
+        self.0.push(RuleInfo { place: place.clone(), text, is_default });
+        // A policy text that held more rules than the number has room for could not be read.
+        u32::try_from(self.0.len()).unwrap_or(0)
+    }
+
+    /// The error that names the rule with this number.
+    pub(super) fn error(&self, number: u32, problem: Problem) -> CompileError {
+        let rule = (number as usize).checked_sub(1).and_then(|index| self.0.get(index));
+        let (place, rule) = match rule {
+            Some(rule) => (rule.place.clone(), rule.text.clone()),
+            None => (Place { file: "".into(), line: 0, column: 0 }, String::new()),
+        };
+        CompileError { place, rule, problem }
+    }
+
+    pub(super) fn into_rules(self) -> Vec<RuleInfo> {
+        self.0
+    }
+}
+
+/// What one boundary says about paths.
+pub(super) struct PathLayer {
+    /// For each right that the boundary governs, the answer when no rule matches.
+    pub(super) defaults: [Option<Cell>; Right::ALL.len()],
+    /// Rules in the order of the document, without the rights that the boundary does not govern.
+    pub(super) rules: Vec<NumberedPathRule>,
+}
+
+/// A rule about paths with its number.
+pub(super) struct NumberedPathRule {
+    pub(super) number: u32,
+    pub(super) effect: Effect,
+    pub(super) rights: Rights,
+    pub(super) pattern: String,
+    pub(super) syntax: GlobSyntax,
+}
+
+/// What one boundary says about destinations.
+pub(super) struct EgressLayer<'a> {
+    /// The answer when no rule matches.
+    pub(super) default: Cell,
+    /// Rules in the order of the document.
+    pub(super) rules: Vec<(u32, &'a EgressRule)>,
+}
+
+/// The path layers of the boundaries that govern any right.
+pub(super) fn path_layers(boundaries: &[Boundary], book: &mut RuleBook) -> Vec<PathLayer> {
+    let governing = boundaries.iter().filter(|boundary| !boundary.path_groups.is_empty());
+    governing.map(|boundary| path_layer(boundary, book)).collect()
+}
+
+fn path_layer(boundary: &Boundary, book: &mut RuleBook) -> PathLayer {
+    let defaults = defaults(&boundary.path_groups, book);
+    let governed = Right::ALL.into_iter().zip(defaults);
+    let governed = governed.filter(|(_, default)| default.is_some());
+    let governed = governed.fold(Rights::NONE, |set, (right, _)| set.and(Rights(right.bit())));
+    let baseline = if boundary.baseline {
+        baseline::rules(boundary.path_groups.iter().any(|group| group.rights == Rights::EXEC))
+    } else {
+        Vec::new()
+    };
+    let rules = boundary.path_rules.iter().chain(&baseline).filter_map(|rule| {
+        let rights = Rights(rule.rights.0 & governed.0);
+        (!rights.is_empty()).then(|| NumberedPathRule {
+            number: book.add(&rule.place, path_rule_text(rule), false),
+            effect: rule.effect,
+            rights,
+            pattern: rule.pattern.clone(),
+            syntax: rule.syntax,
+        })
+    });
+    PathLayer { defaults, rules: rules.collect() }
+}
+
+/// For each right the refusal of the group that governs it: of several the strictest, and of
+/// equals the first.
+fn defaults(groups: &[PathGroup], book: &mut RuleBook) -> [Option<Cell>; Right::ALL.len()] {
+    let mut defaults = [None; Right::ALL.len()];
+    for group in groups {
+        let text = format!("{} is allowed by no rule", rights_in_words(group.rights));
+        let number = book.add(&group.place, text, !group.is_rule);
+        let refusal = Cell::new(group.mode.refusal(), number);
+        for (right, default) in Right::ALL.into_iter().zip(&mut defaults) {
+            let is_stricter = default.is_none_or(|old: Cell| old.verdict() < refusal.verdict());
+            if group.rights.has(right) && is_stricter {
+                *default = Some(refusal);
+            }
+        }
+    }
+    defaults
+}
+
+/// The egress layers of the boundaries that govern egress.
+pub(super) fn egress_layers<'a>(
+    boundaries: &'a [Boundary],
+    book: &mut RuleBook,
+) -> Vec<EgressLayer<'a>> {
+    let governing = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
+    governing
+        .map(|egress| {
+            let text = "the destination is allowed by no rule".to_owned();
+            let number = book.add(&egress.place, text, !egress.is_rule);
+            let rules = egress.rules.iter();
+            EgressLayer {
+                default: Cell::new(egress.mode.refusal(), number),
+                rules: rules
+                    .map(|rule| (book.add(&rule.place, egress_rule_text(rule), false), rule))
+                    .collect(),
+            }
+        })
+        .collect()
+}
+
+/// The answer to starting a second program: that of the strictest boundary, and of equals the
+/// first.
+pub(super) fn exec_after_start(boundaries: &[Boundary], book: &mut RuleBook) -> Cell {
+    let rules = boundaries.iter().filter_map(|boundary| boundary.no_exec_after_start.as_ref());
+    let cells = rules.map(|(mode, place): &(Mode, Place)| {
+        let text = "no program is started after the first".to_owned();
+        Cell::new(mode.refusal(), book.add(place, text, false))
+    });
+    strictest(cells)
+}
+
+/// The strictest of some answers, of equals the first; without any, allowed.
+pub(super) fn strictest(cells: impl Iterator<Item = Cell>) -> Cell {
+    let stricter =
+        |one: Cell, other: Cell| if other.verdict() > one.verdict() { other } else { one };
+    cells.reduce(stricter).unwrap_or(Cell::ALLOW)
+}
+
+/// The strictest refusal among modes, naming no rule; without any, allowed.
+pub(super) fn refusal(modes: impl Iterator<Item = Mode>) -> Cell {
+    Cell::new(modes.map(Mode::refusal).max().unwrap_or(Verdict::Allow), 0)
+}
+
+fn effect_in_words(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Allow => "allow",
+        Effect::Deny => "deny",
+    }
+}
+
+fn path_rule_text(rule: &PathRule) -> String {
+    let effect = effect_in_words(rule.effect);
+    let below = if rule.syntax == GlobSyntax::Prefix { " and below" } else { "" };
+    format!("{effect} {} of {}{below}", rights_in_words(rule.rights), rule.pattern)
+}
+
+fn rights_in_words(rights: Rights) -> String {
+    let is_write = Rights::WRITE.without(rights).is_empty();
+    let named = Right::ALL.into_iter().filter(|right| rights.has(*right));
+    // The policy languages' `write` is four rights; a reader knows it by that one word.
+    let named =
+        named.filter(|right| !is_write || *right == Right::Write || !Rights::WRITE.has(*right));
+    named.map(Right::name).collect::<Vec<_>>().join(", ")
+}
+
+fn egress_rule_text(rule: &EgressRule) -> String {
+    let mut text = effect_in_words(rule.effect).to_owned();
+    // Writing to a String cannot fail.
+    let _ = match &rule.target {
+        Target::Host(name) => write!(text, " {name}"),
+        Target::Network(network) => write!(text, " {network}"),
+    };
+    for (i, ports) in rule.ports.iter().enumerate() {
+        let lead = if i == 0 { " port" } else { "," };
+        let _ = match (ports.start(), ports.end()) {
+            (first, last) if first == last => write!(text, "{lead} {first}"),
+            (first, last) => write!(text, "{lead} {first}-{last}"),
+        };
+    }
+    match rule.protocol {
+        Some(Protocol::Tcp) => text.push_str(" tcp"),
+        Some(Protocol::Udp) => text.push_str(" udp"),
+        None => {}
+    }
+    text
+}

@@ -1,0 +1,114 @@
+//! The text of a policy file, read within bounds.
+
+use std::{fs::File, io::Read, path::Path, sync::Arc};
+
+use crate::{
+    boundary::Place,
+    diagnostic::{Diagnostic, code},
+};
+
+/// The largest policy file that is read, in bytes. The largest policies known are a few
+/// kilobytes; what is larger by three orders of magnitude is a mistake or an attack.
+pub const MAX_BYTES: usize = 4 << 20;
+
+/// A document's text and the name that findings and rules give for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The file's name, as the user gave it.
+    pub name: Arc<str>,
+    /// What the file holds, without a byte order mark.
+    pub text: String,
+}
+
+impl Source {
+    /// A source from text that is already at hand.
+    pub fn new(name: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        Self { name: name.into(), text }
+    }
+
+    /// A place in this source.
+    pub(crate) fn place(&self, line: u32, column: u32) -> Place {
+        Place { file: self.name.clone(), line, column }
+    }
+
+    /// What is wrong with the text before any of it is understood: size, and bytes that no
+    /// editor would have put there.
+    pub(crate) fn check(&self) -> Result<(), Box<Diagnostic>> {
+        if self.text.len() > MAX_BYTES {
+            return Err(too_large(self.place(0, 0)));
+        }
+        match self.text.find('\0') {
+            None => Ok(()),
+            Some(at) => {
+                let (line, column) = line_and_column(self.text.as_bytes(), at);
+                Err(not_text(self.place(line, column), "a NUL byte"))
+            }
+        }
+    }
+}
+
+/// Reads a policy file.
+///
+/// # Errors
+///
+/// A finding when the file cannot be opened or read, is a folder, is larger than [`MAX_BYTES`]
+/// (of which no more is read), or is not UTF-8 text.
+pub fn read_source(path: &Path) -> Result<Source, Box<Diagnostic>> {
+    let name: Arc<str> = path.to_string_lossy().into();
+    let place = |line, column| Place { file: name.clone(), line, column };
+    let unreadable = |error: std::io::Error| {
+        let message = format!("the policy file cannot be read: {error}");
+        Box::new(Diagnostic::error(code::UNREADABLE, place(0, 0), 0, message))
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        let message = "the policy file cannot be read: it is a folder";
+        return Err(Box::new(
+            Diagnostic::error(code::UNREADABLE, place(0, 0), 0, message)
+                .with_help("name the files in it one by one"),
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > MAX_BYTES {
+        return Err(too_large(place(0, 0)));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Source::new(name, text)),
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            let bytes = error.as_bytes();
+            let (line, column) = line_and_column(bytes, at);
+            let what = match bytes {
+                [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "UTF-16".to_owned(),
+                _ => format!("the byte 0x{:02x}", bytes.get(at).copied().unwrap_or_default()),
+            };
+            Err(not_text(place(line, column), &what))
+        }
+    }
+}
+
+fn too_large(place: Place) -> Box<Diagnostic> {
+    let message = format!("the file is larger than {} MiB", MAX_BYTES >> 20);
+    let help = "split the policy: `--policy` may be given several times, and documents intersect";
+    Box::new(Diagnostic::error(code::TOO_LARGE, place, 0, message).with_help(help))
+}
+
+fn not_text(place: Place, what: &str) -> Box<Diagnostic> {
+    let message = format!("the file is not UTF-8 text: it holds {what}");
+    Box::new(
+        Diagnostic::error(code::NOT_TEXT, place, 0, message)
+            .with_help("a policy is a YAML text file; is this the file you meant?"),
+    )
+}
+
+/// Line and column, counted from 1, of the byte at `at`. What is not UTF-8 counts byte by byte.
+fn line_and_column(bytes: &[u8], at: usize) -> (u32, u32) {
+    let before = bytes.get(..at).unwrap_or(bytes);
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+    let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
+    (line.try_into().unwrap_or(u32::MAX), column.try_into().unwrap_or(u32::MAX))
+}

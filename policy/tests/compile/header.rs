@@ -1,0 +1,131 @@
+//! The words of the header that follow from groups, and what rules are called.
+
+use ringfence_common::{
+    Cell, Image, Right, Verdict,
+    files::decide_exec,
+    image::{MAGIC, header as word},
+};
+use ringfence_policy::{
+    boundary::{Boundary, Effect, GlobSyntax, Mode, Rights},
+    compile::{Tables, compile, verify},
+};
+
+use crate::support::{egress, network, nothing, place, walk, with_group, with_rule};
+
+fn tables(boundaries: &[Boundary]) -> Tables {
+    let tables = compile(boundaries, &Default::default()).unwrap();
+    assert_eq!(verify(&tables.image), Ok(()));
+    tables
+}
+
+fn read(boundaries: &[Boundary], at: u32) -> u32 {
+    tables(boundaries).image.as_slice().word(at).unwrap()
+}
+
+fn cell(boundaries: &[Boundary], at: u32) -> Cell {
+    Cell(read(boundaries, at))
+}
+
+fn files(mode: Mode) -> Boundary {
+    with_group(nothing("files"), Rights::FILES, mode)
+}
+
+fn net(mode: Mode) -> Boundary {
+    egress("net", mode, vec![])
+}
+
+fn one_program(mode: Mode) -> Boundary {
+    let mut boundary = nothing("exec");
+    boundary.no_exec_after_start = Some((mode, place(&boundary.file, 7)));
+    boundary
+}
+
+#[test]
+fn what_no_group_governs_is_allowed() {
+    let image = tables(&[]).image;
+    assert_eq!(image.as_slice().word(word::MAGIC), Some(MAGIC));
+    assert_eq!(image.as_slice().word(word::LENGTH), Some(image.len() as u32));
+    for at in [word::GOVERNED_RIGHTS, word::GOVERNS_EGRESS, word::FILES_VIOLATION] {
+        assert_eq!(read(&[], at), 0);
+    }
+    assert_eq!(cell(&[], word::EXEC_AFTER_START), Cell::ALLOW);
+    assert_eq!(cell(&[net(Mode::Enforce)], word::FILES_VIOLATION), Cell::ALLOW);
+}
+
+#[test]
+fn governed_are_the_rights_of_all_groups_together() {
+    let boundaries = [files(Mode::Observe), with_group(nothing("x"), Rights::EXEC, Mode::Enforce)];
+    let all = Right::ALL.iter().fold(0, |set, right| set | right.bit());
+    assert_eq!(read(&boundaries, word::GOVERNED_RIGHTS), all);
+    assert_eq!(read(&boundaries[..1], word::GOVERNED_RIGHTS), Rights::FILES.0);
+    assert_eq!(read(&[net(Mode::Observe)], word::GOVERNS_EGRESS), 1);
+}
+
+#[test]
+fn violations_are_answered_by_the_strictest_mode() {
+    use Mode::{Enforce, Observe};
+    let deny = Cell::new(Verdict::Deny, 0);
+    let observe = Cell::new(Verdict::Observe, 0);
+    let cases = [
+        (vec![files(Observe)], word::FILES_VIOLATION, observe),
+        (vec![files(Observe), files(Enforce)], word::FILES_VIOLATION, deny),
+        (vec![files(Observe), net(Enforce)], word::FILES_VIOLATION, observe),
+        (vec![net(Observe)], word::SOCKET_VIOLATION, observe),
+        (vec![net(Observe), net(Enforce)], word::SOCKET_VIOLATION, deny),
+        (vec![], word::GUARD_VIOLATION, deny),
+        (vec![nothing("a")], word::GUARD_VIOLATION, deny),
+        (vec![files(Observe)], word::GUARD_VIOLATION, observe),
+        (vec![files(Observe), net(Enforce)], word::GUARD_VIOLATION, deny),
+        (vec![files(Observe), one_program(Enforce)], word::GUARD_VIOLATION, deny),
+        (vec![one_program(Observe)], word::GUARD_VIOLATION, observe),
+    ];
+    for (i, (boundaries, at, expected)) in cases.into_iter().enumerate() {
+        assert_eq!(cell(&boundaries, at), expected, "case {i}");
+    }
+}
+
+#[test]
+fn a_second_program_is_refused_by_the_rule_that_says_so() {
+    let boundaries = [one_program(Mode::Observe), one_program(Mode::Enforce)];
+    let tables = tables(&boundaries);
+    let image = tables.image.as_slice();
+    let state = walk(image, b"/bin/sh");
+    assert_eq!(decide_exec(image, state, false).verdict, Verdict::Allow);
+    let decision = decide_exec(image, state, true);
+    assert_eq!(decision.verdict, Verdict::Deny);
+    assert_eq!(tables.rule(decision.rule).unwrap().place.line, 7);
+}
+
+#[test]
+fn rules_read_as_a_person_would_say_them() {
+    let boundary = files(Mode::Enforce);
+    let boundary =
+        with_rule(boundary, Effect::Allow, Rights::FILES, GlobSyntax::Component, "/srv/*");
+    let delete = Rights(Right::Delete.bit());
+    let mut boundary = with_rule(boundary, Effect::Deny, delete, GlobSyntax::Prefix, "/vault/**");
+    let ports = vec![443..=443, 8000..=8999];
+    boundary.egress =
+        egress("files", Mode::Enforce, vec![(Effect::Allow, network("10.0.0.0/8"), ports)]).egress;
+    let texts: Vec<_> = tables(&[boundary]).rules.into_iter().map(|rule| rule.text).collect();
+    let expected = [
+        "read, write is allowed by no rule",
+        "allow read, write of /srv/*",
+        "deny delete of /vault/** and below",
+        "the destination is allowed by no rule",
+        "allow 10.0.0.0/8 port 443, 8000-8999",
+    ];
+    assert_eq!(texts, expected);
+}
+
+#[test]
+fn the_same_policy_gives_the_same_bytes() {
+    let boundary = |pattern| {
+        let boundary = files(Mode::Enforce);
+        with_rule(boundary, Effect::Allow, Rights::READ, GlobSyntax::Component, pattern)
+    };
+    let (one, again) = (tables(&[boundary("/a/**")]), tables(&[boundary("/a/**")]));
+    assert_eq!(one, again);
+    assert_eq!(one.sha256(), again.sha256());
+    assert_eq!(one.sha256().len(), 64);
+    assert_ne!(one.sha256(), tables(&[boundary("/b/**")]).sha256());
+}
