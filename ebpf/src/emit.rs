@@ -1,0 +1,256 @@
+//! Telling of decisions. A verdict never depends on it: what the ring has no room for is counted.
+
+use core::{arch::asm, ffi::c_void};
+
+use aya_ebpf::{
+    bindings::bpf_dynptr,
+    helpers::generated::{
+        bpf_dynptr_write, bpf_get_current_cgroup_id, bpf_get_current_comm,
+        bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns,
+        bpf_ringbuf_discard_dynptr, bpf_ringbuf_output, bpf_ringbuf_reserve_dynptr,
+        bpf_ringbuf_submit_dynptr,
+    },
+    macros::map,
+    maps::{Array, RingBuf},
+};
+use ringfence_common::{
+    Action, Decision, Verdict,
+    event::{Destination, EXE_BYTES, Event, PATH_BYTES},
+};
+
+use crate::{
+    kernel::{current, offset, read_u32, read_u64, setting},
+    path::PathRoom,
+    scope::Task,
+};
+
+pub(crate) const EPERM: i32 = 1;
+pub(crate) const EACCES: i32 = 13;
+
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// How many events found no room, ever.
+#[map]
+static LOST: Array<u64> = Array::with_max_entries(1, 0);
+
+/// No destination.
+pub(crate) const NOWHERE: Destination =
+    Destination { address: [0; 16], port: 0, protocol: 0, family: 0, detail: 0 };
+
+/// What the caller gets for a decision: 0 or a negative error.
+#[inline(always)]
+pub(crate) fn answer(decision: Decision, errno: i32) -> i32 {
+    if decision.verdict == Verdict::Deny { -errno } else { 0 }
+}
+
+fn lost() {
+    if let Some(lost) = LOST.get_ptr_mut(0) {
+        // The target has no compare-and-swap to the compiler, and so no `AtomicU64::fetch_add`.
+        // SAFETY: the element is a u64 that is only ever changed by this atomic addition.
+        unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) lost, in(reg) 1_u64) };
+    }
+}
+
+/// Fills in the decision.
+#[inline(always)]
+fn describe(
+    event: &mut Event,
+    action: Action,
+    decision: Decision,
+    errno: i32,
+    destination: Destination,
+) {
+    // SAFETY: the helper takes no arguments and cannot fail.
+    event.time = unsafe { bpf_ktime_get_boot_ns() };
+    event.scope = setting!(scope);
+    event.rule = decision.rule;
+    event.action = action as u8;
+    event.verdict = decision.verdict as u8;
+    event.reason = decision.reason.number();
+    event.errno = if decision.verdict == Verdict::Deny { errno as u8 } else { 0 };
+    event.destination = destination;
+    event.path_room = 0;
+    event.path_length = 0;
+    event.new_path_room = 0;
+    event.new_path_length = 0;
+}
+
+/// Fills in who the current task is.
+#[inline(always)]
+fn by_current(event: &mut Event) {
+    // SAFETY: these helpers take no arguments and cannot fail.
+    let (pid_tgid, uid_gid, cgroup) = unsafe {
+        (bpf_get_current_pid_tgid(), bpf_get_current_uid_gid(), bpf_get_current_cgroup_id())
+    };
+    event.cgroup = cgroup;
+    event.pid = (pid_tgid >> 32) as u32;
+    event.tid = pid_tgid as u32;
+    event.uid = uid_gid as u32;
+    // SAFETY: the destination is 16 bytes, TASK_COMM_LEN.
+    unsafe { bpf_get_current_comm((&raw mut event.comm).cast::<c_void>(), 16) };
+}
+
+/// Process of the current task's parent.
+#[inline(always)]
+fn parent() -> u32 {
+    let parent = read_u64(current() + offset!(task_parent));
+    read_u32(parent + offset!(task_process))
+}
+
+#[inline(always)]
+fn output(event: *mut Event) {
+    let ring = (&raw const EVENTS).cast_mut().cast();
+    // SAFETY: the event is initialised memory of a map or of our stack.
+    if unsafe { bpf_ringbuf_output(ring, event.cast(), size_of::<Event>() as u64, 0) } != 0 {
+        lost();
+    }
+}
+
+/// Tells of a decision with no path, from a hook that knows its task.
+#[inline(never)]
+fn of_task(task: &mut Task, action: Action, decision: &Decision, errno: i32, to: &Destination) {
+    let event = &mut task.event;
+    describe(event, action, *decision, errno, *to);
+    by_current(event);
+    event.ppid = parent();
+    output(event);
+}
+
+/// Tells of a decision about a destination by a governed task.
+#[inline(always)]
+pub(crate) fn going(task: &mut Task, action: Action, decision: Decision, to: &Destination) -> i32 {
+    if decision.verdict != Verdict::Allow {
+        of_task(task, action, &decision, EPERM, to);
+    }
+    answer(decision, EPERM)
+}
+
+/// Tells of a decision where the task may be unknown.
+#[inline(always)]
+pub(crate) fn plain(action: Action, decision: Decision, errno: i32, task: Option<&mut Task>) {
+    match task {
+        Some(task) => of_task(task, action, &decision, errno, &NOWHERE),
+        None => unlabelled(action, decision, errno, &NOWHERE),
+    }
+}
+
+/// Tells of a decision from a program that has no label to fill in: the cgroup's own hooks.
+#[inline(always)]
+pub(crate) fn unlabelled(action: Action, decision: Decision, errno: i32, to: &Destination) {
+    reserved(action, decision, errno, to, by_current);
+}
+
+/// Tells of a packet that was dropped; no task is known for it.
+#[inline(always)]
+pub(crate) fn packet(decision: Decision, to: &Destination) {
+    reserved(Action::Send, decision, EPERM, to, |event| {
+        event.cgroup = setting!(cgroup);
+        event.pid = 0;
+        event.tid = 0;
+        event.uid = 0;
+        event.comm = [0; 16];
+    });
+}
+
+#[inline(always)]
+fn reserved(
+    action: Action,
+    decision: Decision,
+    errno: i32,
+    to: &Destination,
+    subject: impl FnOnce(&mut Event),
+) {
+    let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
+        lost();
+        return;
+    };
+    // SAFETY: the reserved room is one Event, every byte of which is written here.
+    let event = unsafe { &mut *entry.as_mut_ptr() };
+    event.exe = [0; EXE_BYTES];
+    event.exe_length = 0;
+    event.ppid = 0;
+    describe(event, action, decision, errno, *to);
+    subject(event);
+    entry.submit(0);
+}
+
+/// Room for a path, in one of three sizes, so that every length is a constant to the verifier.
+#[inline(always)]
+const fn room_for(length: u32) -> u16 {
+    match length {
+        0..=256 => 256,
+        257..=1024 => 1024,
+        _ => PATH_BYTES as u16,
+    }
+}
+
+/// Writes the last `room` bytes before [`PATH_BYTES`] of a path's buffer.
+#[inline(always)]
+fn write_path(record: *mut bpf_dynptr, at: u32, path: *const u8, room: u16) -> bool {
+    // SAFETY: the lengths are constants, and the ends of their rooms are within the buffer.
+    let wrote = unsafe {
+        match room {
+            256 => {
+                bpf_dynptr_write(record, at, path.add(PATH_BYTES - 256).cast_mut().cast(), 256, 0)
+            }
+            1024 => {
+                bpf_dynptr_write(record, at, path.add(PATH_BYTES - 1024).cast_mut().cast(), 1024, 0)
+            }
+            _ => bpf_dynptr_write(record, at, path.cast_mut().cast(), PATH_BYTES as u32, 0),
+        }
+    };
+    wrote == 0
+}
+
+/// Tells of a decision about one path, which stands in the task's buffer, or about two.
+#[inline(always)]
+pub(crate) fn paths(
+    task: &mut Task,
+    action: Action,
+    decision: Decision,
+    second: Option<&PathRoom>,
+) -> i32 {
+    if decision.verdict != Verdict::Allow {
+        tell_paths(task, action, &decision, second);
+    }
+    answer(decision, EACCES)
+}
+
+#[inline(never)]
+fn tell_paths(task: &mut Task, action: Action, decision: &Decision, second: Option<&PathRoom>) {
+    let length = task.room.length();
+    let event = &mut task.event;
+    describe(event, action, *decision, EACCES, NOWHERE);
+    by_current(event);
+    event.ppid = parent();
+    event.path_length = length as u16;
+    event.path_room = room_for(length);
+    if let Some(second) = second {
+        event.new_path_length = second.length() as u16;
+        event.new_path_room = room_for(second.length());
+    }
+    let fixed = size_of::<Event>() as u32;
+    let (room, new_room) = (event.path_room, event.new_path_room);
+    let mut record = bpf_dynptr { __opaque: [0; 2] };
+    let record = &raw mut record;
+    let ring = (&raw const EVENTS).cast_mut().cast();
+    let size = fixed + room as u32 + new_room as u32;
+    // SAFETY: the record is submitted or discarded on every way out, as the verifier demands.
+    unsafe {
+        let reserved = bpf_ringbuf_reserve_dynptr(ring, size, 0, record.cast()) == 0;
+        let event = (&raw mut task.event).cast();
+        if reserved
+            && bpf_dynptr_write(record.cast(), 0, event, fixed, 0) == 0
+            && write_path(record, fixed, task.room.path.as_ptr(), room)
+            && second.is_none_or(|second| {
+                write_path(record, fixed + room as u32, second.path.as_ptr(), new_room)
+            })
+        {
+            bpf_ringbuf_submit_dynptr(record.cast(), 0);
+            return;
+        }
+        bpf_ringbuf_discard_dynptr(record.cast(), 0);
+    }
+    lost();
+}

@@ -1,0 +1,298 @@
+//! Hooks on files: opening them, and changing what names there are.
+
+use aya_ebpf::{macros::lsm, programs::LsmContext};
+use ringfence_common::{
+    Action, Decision, Image as _, Reason, Right,
+    event::PATH_BYTES,
+    files::{self, Move},
+    guard,
+};
+
+use crate::{
+    emit::{self, EACCES},
+    kernel::{offset, read_u16, read_u32},
+    path::{Ascent, Location, PathRoom, climb, magic},
+    scope::{Task, governed, second_path},
+    table::{Table, table, walk},
+};
+
+/// `FMODE_READ` (`linux/fs.h`).
+const FMODE_READ: u32 = 1;
+/// `FMODE_WRITE`.
+const FMODE_WRITE: u32 = 2;
+/// `__FMODE_EXEC`: the kernel opens the file to execute it; user space cannot set it.
+const FMODE_EXEC: u32 = 0x20;
+/// `O_TRUNC`, which changes a file even when it is opened for reading only.
+const O_TRUNC: u32 = 0o1000;
+/// `S_IFMT` and `S_IFDIR`.
+const FILE_TYPE: u16 = 0o170000;
+const FOLDER: u16 = 0o040000;
+/// `RENAME_EXCHANGE`.
+const RENAME_EXCHANGE: u32 = 2;
+
+/// Rights that change something.
+const CHANGES: u32 =
+    Right::Write.bit() | Right::Create.bit() | Right::Delete.bit() | Right::Metadata.bit();
+
+/// An argument of a hook that is a pointer, as an address.
+#[inline(always)]
+pub(crate) fn address(ctx: &LsmContext, index: usize) -> u64 {
+    ctx.arg::<*const u8>(index) as u64
+}
+
+/// Whether a file system controls the kernel or the machine rather than holding data. Told by
+/// its magic number, since it may be mounted anywhere.
+#[inline(always)]
+const fn is_control(magic: u32) -> bool {
+    matches!(
+        magic,
+        magic::CGROUP
+            | magic::CGROUP2
+            | magic::BPF
+            | magic::TRACE
+            | magic::DEBUG
+            | magic::SECURITY
+            | magic::SYS
+            | magic::CONFIG
+            | magic::SELINUX
+            | magic::EFIVAR
+    )
+}
+
+/// The automaton's state for a location, or the decision when there is none.
+///
+/// Leaves the path in the room.
+#[inline(always)]
+pub(crate) fn resolve(
+    room: &mut PathRoom,
+    table: Table,
+    location: Location,
+    rights: u32,
+) -> Result<u32, Decision> {
+    let magic = location.magic();
+    room.position = PATH_BYTES as u32;
+    if rights & CHANGES != 0 && is_control(magic) {
+        return Err(guard::decide_control(&table));
+    }
+    match climb(location, magic, room) {
+        Ascent::Rooted { own_process } => {
+            if rights & CHANGES != 0 && magic == magic::PROC && !own_process {
+                return Err(guard::decide_control(&table));
+            }
+            Ok(walk(table, room))
+        }
+        Ascent::TooLong => Err(files::violation(&table, Reason::PathTooLong)),
+        Ascent::Internal if rights & Right::Exec.bit() != 0 => {
+            Err(files::violation(&table, Reason::UnnamedProgram))
+        }
+        // Pipes and memfds belong to who holds them; a namespace can be entered only with
+        // capabilities that are refused.
+        Ascent::Internal if matches!(magic, magic::PIPE | magic::TMPFS | magic::NAMESPACE) => {
+            Err(Decision::ALLOW)
+        }
+        Ascent::Internal | Ascent::Unresolved => {
+            Err(files::violation(&table, Reason::PathUnresolved))
+        }
+    }
+}
+
+/// Whether the task needs to be judged for these rights at all. Control file systems are
+/// guarded even where files are not governed.
+#[inline(always)]
+fn concerns(table: Table, rights: u32) -> bool {
+    files::governs(&table, rights) || rights & CHANGES != 0
+}
+
+/// Judges one location for a set of rights.
+#[inline(never)]
+fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, action: Action) -> i32 {
+    let Some(table) = table() else { return -EACCES };
+    if !concerns(table, rights) {
+        return 0;
+    }
+    let decision = match resolve(&mut task.room, table, Location { mount, dentry }, rights) {
+        Ok(state) => files::decide(&table, state, rights),
+        Err(decision) => decision,
+    };
+    emit::paths(task, action, decision, None)
+}
+
+/// Judges a hook whose arguments are a folder's `struct path` and an entry in it.
+#[inline(always)]
+fn judge_entry(ctx: &LsmContext, action: Action, right: Right) -> i32 {
+    governed(action, EACCES, |task| {
+        let folder = Location::of_path(address(ctx, 0));
+        judge(task, folder.mount, address(ctx, 1), right.bit(), action)
+    })
+}
+
+/// Judges a hook whose first argument is a `struct path`.
+#[inline(always)]
+fn judge_path(ctx: &LsmContext, action: Action, right: Right) -> i32 {
+    governed(action, EACCES, |task| {
+        let location = Location::of_path(address(ctx, 0));
+        judge(task, location.mount, location.dentry, right.bit(), action)
+    })
+}
+
+/// Judges a file that is being opened, or that comes from another process.
+#[inline(always)]
+fn judge_file(ctx: &LsmContext) -> i32 {
+    governed(Action::Read, EACCES, |task| {
+        let file = address(ctx, 0);
+        let flags = read_u32(file + offset!(file_flags));
+        if flags & FMODE_EXEC != 0 {
+            // What is opened to be executed is judged as a program: `bprm_check_security`, and
+            // `mmap_file` for the loader.
+            return 0;
+        }
+        let mode = read_u32(file + offset!(file_mode));
+        let mut rights = 0;
+        if mode & FMODE_READ != 0 {
+            rights |= Right::Read.bit();
+        }
+        if mode & FMODE_WRITE != 0 || flags & O_TRUNC != 0 {
+            rights |= Right::Write.bit();
+        }
+        let action = if rights & Right::Write.bit() != 0 { Action::Write } else { Action::Read };
+        let rights = table().map_or(rights, |table| table.blur(rights as u64) as u32);
+        let location = Location::of_file(file);
+        judge(task, location.mount, location.dentry, rights, action)
+    })
+}
+
+/// `security_file_open(struct file *file)`.
+#[lsm(hook = "file_open")]
+pub fn file_open(ctx: LsmContext) -> i32 {
+    judge_file(&ctx)
+}
+
+/// `security_file_receive(struct file *file)`: a descriptor from another process.
+#[lsm(hook = "file_receive")]
+pub fn file_receive(ctx: LsmContext) -> i32 {
+    judge_file(&ctx)
+}
+
+/// `security_path_mknod(const struct path *dir, struct dentry *dentry, …)`: also O_CREAT and
+/// binding a Unix socket.
+#[lsm(hook = "path_mknod")]
+pub fn path_mknod(ctx: LsmContext) -> i32 {
+    judge_entry(&ctx, Action::Create, Right::Create)
+}
+
+/// `security_path_mkdir(const struct path *dir, struct dentry *dentry, umode_t mode)`.
+#[lsm(hook = "path_mkdir")]
+pub fn path_mkdir(ctx: LsmContext) -> i32 {
+    judge_entry(&ctx, Action::Create, Right::Create)
+}
+
+/// `security_path_symlink(const struct path *dir, struct dentry *dentry, const char *old_name)`.
+#[lsm(hook = "path_symlink")]
+pub fn path_symlink(ctx: LsmContext) -> i32 {
+    judge_entry(&ctx, Action::Create, Right::Create)
+}
+
+/// `security_path_unlink(const struct path *dir, struct dentry *dentry)`.
+#[lsm(hook = "path_unlink")]
+pub fn path_unlink(ctx: LsmContext) -> i32 {
+    judge_entry(&ctx, Action::Delete, Right::Delete)
+}
+
+/// `security_path_rmdir(const struct path *dir, struct dentry *dentry)`.
+#[lsm(hook = "path_rmdir")]
+pub fn path_rmdir(ctx: LsmContext) -> i32 {
+    judge_entry(&ctx, Action::Delete, Right::Delete)
+}
+
+/// `security_path_truncate(const struct path *path)`.
+#[lsm(hook = "path_truncate")]
+pub fn path_truncate(ctx: LsmContext) -> i32 {
+    judge_path(&ctx, Action::Write, Right::Write)
+}
+
+/// `security_path_chmod(const struct path *path, umode_t mode)`.
+#[lsm(hook = "path_chmod")]
+pub fn path_chmod(ctx: LsmContext) -> i32 {
+    judge_path(&ctx, Action::Metadata, Right::Metadata)
+}
+
+/// `security_path_chown(const struct path *path, kuid_t uid, kgid_t gid)`.
+#[lsm(hook = "path_chown")]
+pub fn path_chown(ctx: LsmContext) -> i32 {
+    judge_path(&ctx, Action::Metadata, Right::Metadata)
+}
+
+/// A pair of names in one file system: the old one's path is left in the second buffer.
+#[inline(never)]
+fn judge_pair(task: &mut Task, mount: u64, old: u64, new: u64, flags: u32) -> i32 {
+    let is_link = flags & LINK != 0;
+    let action = if is_link { Action::Link } else { Action::Rename };
+    let rights = if is_link {
+        Right::Write.bit() | Right::Create.bit()
+    } else {
+        Right::Delete.bit() | Right::Create.bit()
+    };
+    let Some(table) = table() else { return -EACCES };
+    if !concerns(table, rights | Right::Read.bit() | Right::Exec.bit()) {
+        return 0;
+    }
+    let Some(second) = second_path() else {
+        emit::plain(action, Decision::deny(Reason::TableFull), EACCES, Some(task));
+        return -EACCES;
+    };
+    let (old, new) = (Location { mount, dentry: old }, Location { mount, dentry: new });
+    second.position = PATH_BYTES as u32;
+    // One after the other, each with its own way out: the verifier follows every pair of ways.
+    let old_state = match resolve(&mut task.room, table, old, rights) {
+        Ok(state) => table.blur(state as u64) as u32,
+        Err(decision) => return emit::paths(task, action, decision, Some(second)),
+    };
+    let new_state = match resolve(second, table, new, rights) {
+        Ok(state) => table.blur(state as u64) as u32,
+        Err(decision) => return emit::paths(task, action, decision, Some(second)),
+    };
+    let decision = if is_link {
+        files::decide_link(&table, old_state, new_state)
+    } else {
+        let exchanges = flags & RENAME_EXCHANGE != 0;
+        let one = Move {
+            old: old_state,
+            new: new_state,
+            is_folder: is_folder(old) || (exchanges && is_folder(new)),
+            replaces: new.inode() != 0,
+            exchanges,
+        };
+        files::decide_rename(&table, one)
+    };
+    emit::paths(task, action, decision, Some(second))
+}
+
+#[inline(always)]
+fn is_folder(location: Location) -> bool {
+    let inode = location.inode();
+    inode != 0 && read_u16(inode + offset!(inode_mode)) & FILE_TYPE == FOLDER
+}
+
+/// Marks a hard link among rename flags.
+const LINK: u32 = 1 << 31;
+
+/// `security_path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path
+/// *new_dir, struct dentry *new_dentry, unsigned int flags)`: both are on one mount.
+#[lsm(hook = "path_rename")]
+pub fn path_rename(ctx: LsmContext) -> i32 {
+    governed(Action::Rename, EACCES, |task| {
+        let folder = Location::of_path(address(&ctx, 0));
+        let flags = ctx.arg::<u32>(4) & !LINK;
+        judge_pair(task, folder.mount, address(&ctx, 1), address(&ctx, 3), flags)
+    })
+}
+
+/// `security_path_link(struct dentry *old_dentry, const struct path *new_dir, struct dentry
+/// *new_dentry)`: both are on one mount.
+#[lsm(hook = "path_link")]
+pub fn path_link(ctx: LsmContext) -> i32 {
+    governed(Action::Link, EACCES, |task| {
+        let folder = Location::of_path(address(&ctx, 1));
+        judge_pair(task, folder.mount, address(&ctx, 0), address(&ctx, 2), LINK)
+    })
+}

@@ -1,0 +1,102 @@
+//! Hooks on what would change the boundary itself, or reach beyond the scope.
+
+use aya_ebpf::{bindings::task_struct, macros::lsm, programs::LsmContext};
+use ringfence_common::{Action, event::Destination, guard};
+
+use crate::{
+    emit::{self, EPERM, NOWHERE},
+    kernel::{offset, read_u32},
+    scope::{Task, governed, is_member},
+    table::table,
+};
+
+/// `CAP_OPT_NOAUDIT`: the kernel only asks; nobody sees the answer.
+const NO_AUDIT: u32 = 2;
+
+#[inline(always)]
+fn refuse(task: &mut Task, action: Action, detail: u32) -> i32 {
+    let Some(table) = table() else { return -EPERM };
+    let to = Destination { detail, ..NOWHERE };
+    emit::going(task, action, guard::decide(&table, action), &to)
+}
+
+#[inline(always)]
+fn always(action: Action) -> i32 {
+    governed(action, EPERM, |task| refuse(task, action, 0))
+}
+
+/// Declares hooks that refuse every governed task.
+macro_rules! refused {
+    ($($(#[$doc:meta])* $name:ident => $action:ident;)*) => {$(
+        $(#[$doc])*
+        #[lsm]
+        pub fn $name(_: LsmContext) -> i32 {
+            always(Action::$action)
+        }
+    )*};
+}
+
+refused! {
+    /// `security_sb_mount(…)`: mount and bind mount.
+    sb_mount => Mount;
+    /// `security_move_mount(…)`: attaching a detached tree.
+    move_mount => Mount;
+    /// `security_sb_pivotroot(…)`.
+    sb_pivotroot => Mount;
+    /// `security_sb_umount(…)`.
+    sb_umount => Mount;
+    /// `security_sb_remount(…)`.
+    sb_remount => Mount;
+    /// `security_path_chroot(const struct path *path)`.
+    path_chroot => Mount;
+    /// `security_create_user_ns(const struct cred *cred)`, since Linux 6.1.
+    userns_create => Namespace;
+    /// `security_bpf(int cmd, …)`: the way to switch ringfence off.
+    bpf => Bpf;
+    /// `security_perf_event_open(…)`.
+    perf_event_open => Ptrace;
+}
+
+/// `security_capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int
+/// opts)`: for the ways to change mounts and namespaces that have no hook of their own.
+#[lsm(hook = "capable")]
+pub fn capable(ctx: LsmContext) -> i32 {
+    let capability = ctx.arg::<u32>(2);
+    if !guard::is_forbidden_capability(capability) {
+        return 0;
+    }
+    governed(Action::Capability, EPERM, |task| {
+        let Some(table) = table() else { return -EPERM };
+        let decision = guard::decide(&table, Action::Capability);
+        if ctx.arg::<u32>(3) & NO_AUDIT != 0 {
+            return emit::answer(decision, EPERM);
+        }
+        let to = Destination { detail: capability, ..NOWHERE };
+        emit::going(task, Action::Capability, decision, &to)
+    })
+}
+
+#[inline(always)]
+fn outsider(target: *mut task_struct, action: Action) -> i32 {
+    governed(action, EPERM, |task| {
+        if is_member(target) {
+            return 0;
+        }
+        let process = read_u32(target as u64 + offset!(task_process));
+        refuse(task, action, process)
+    })
+}
+
+/// `security_task_kill(struct task_struct *p, struct kernel_siginfo *info, int sig, const struct
+/// cred *cred)`.
+#[lsm(hook = "task_kill")]
+pub fn task_kill(ctx: LsmContext) -> i32 {
+    outsider(ctx.arg(0), Action::Signal)
+}
+
+/// `security_ptrace_access_check(struct task_struct *child, unsigned int mode)`: also
+/// /proc/PID/mem, process_vm_readv, pidfd_getfd.
+#[lsm(hook = "ptrace_access_check")]
+pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
+    outsider(ctx.arg(0), Action::Ptrace)
+}

@@ -1,0 +1,29 @@
+//! The kernel programs of ringfence.
+//!
+//! Each hook gathers facts, asks `ringfence-common` for the decision, and tells of it. Nothing is
+//! decided here that is not decided there, on the tables that the agent compiled.
+#![no_std]
+#![no_main]
+// For one instruction, the atomic addition that counts lost events.
+#![feature(asm_experimental_arch)]
+
+mod emit;
+mod exec;
+mod file;
+mod guard;
+mod kernel;
+mod network;
+mod path;
+mod scope;
+mod table;
+
+/// The kernel functions that the programs call are for GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // No call of ours can panic; a program in which this is reachable does not pass the verifier.
+    loop {}
+}

@@ -1,0 +1,258 @@
+//! Hooks on sockets and packets. LSM hooks judge who acts, the cgroup's hooks whose socket it is.
+
+use aya_ebpf::{
+    helpers::generated::bpf_get_current_ancestor_cgroup_id,
+    macros::{cgroup_skb, cgroup_sock_addr, lsm},
+    programs::{LsmContext, SkBuffContext, SockAddrContext},
+};
+use ringfence_common::{
+    Action, Address, Decision, Reason, Verdict,
+    egress::{self, Protocol},
+    event::Destination,
+    socket::{self, family},
+};
+
+use crate::{
+    emit::{self, EPERM, NOWHERE},
+    file::address,
+    kernel::{offset, read_u16, read_u32, read_u64, setting},
+    scope::{Task, governed},
+    table::table,
+};
+
+/// `AF_UNSPEC`.
+const UNSPECIFIED: u32 = 0;
+/// `SOCK_STREAM`.
+const STREAM: u16 = 1;
+
+/// An address and port as a socket call carries them.
+#[derive(Clone, Copy)]
+struct Peer {
+    address: Address,
+    port: u16,
+    protocol: Protocol,
+}
+
+impl Peer {
+    #[inline(always)]
+    fn destination(self) -> Destination {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.address.high.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.address.low.to_be_bytes());
+        let family = if self.address.as_v4().is_some() { family::INET } else { family::INET6 };
+        Destination {
+            address: bytes,
+            port: self.port,
+            protocol: self.protocol.number(),
+            family: family as u8,
+            detail: 0,
+        }
+    }
+}
+
+/// `security_socket_create(int family, int type, int protocol, int kern)`.
+#[lsm(hook = "socket_create")]
+pub fn socket_create(ctx: LsmContext) -> i32 {
+    if ctx.arg::<i32>(3) != 0 {
+        return 0;
+    }
+    governed(Action::Socket, EPERM, |task| {
+        let Some(table) = table() else { return -EPERM };
+        let (family, kind, protocol) = (ctx.arg::<u32>(0), ctx.arg::<u32>(1), ctx.arg::<u32>(2));
+        let decision = socket::decide(&table, family, kind, protocol);
+        let to =
+            Destination { family: family as u8, port: protocol as u16, detail: kind, ..NOWHERE };
+        emit::going(task, Action::Socket, decision, &to)
+    })
+}
+
+/// Judges a call on a socket that names an address at `name`.
+#[inline(never)]
+fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i32 {
+    let Some(table) = table() else { return -EPERM };
+    if !egress::governs(&table) {
+        return 0;
+    }
+    let action = if sends != 0 { Action::Send } else { Action::Connect };
+    let sock = read_u64(socket + offset!(socket_sock));
+    let socket_family = read_u16(sock + offset!(sock_family)) as u32;
+    if socket_family != family::INET && socket_family != family::INET6 {
+        return 0;
+    }
+    let stream = read_u16(sock + offset!(sock_type)) == STREAM;
+    let protocol = if stream { Protocol::Tcp } else { Protocol::Udp };
+    let mut named = read_u16(name) as u32;
+    if named == UNSPECIFIED {
+        if sends == 0 || socket_family == family::INET6 {
+            // Connecting to it dissolves a connection; an IPv6 socket sends to its peer.
+            return 0;
+        }
+        // udp_sendmsg takes it for AF_INET.
+        named = family::INET;
+    }
+    let port = u16::from_be(read_u16(name + 2));
+    let address = match named {
+        family::INET if length >= 8 => Address::v4(u32::from_be(read_u32(name + 4))),
+        family::INET6 if length >= 24 => {
+            Address::v6(u64::from_be(read_u64(name + 8)), u64::from_be(read_u64(name + 16)))
+        }
+        _ => {
+            let decision = Decision::deny(Reason::AddressUnreadable);
+            return emit::going(task, action, decision, &NOWHERE);
+        }
+    };
+    let decision = egress::decide(&table, address, protocol, port);
+    emit::going(task, action, decision, &Peer { address, port, protocol }.destination())
+}
+
+/// `security_socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`.
+#[lsm(hook = "socket_connect")]
+pub fn socket_connect(ctx: LsmContext) -> i32 {
+    governed(Action::Connect, EPERM, |task| {
+        judge(task, address(&ctx, 0), address(&ctx, 1), ctx.arg::<u32>(2), 0)
+    })
+}
+
+/// `security_socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)`: also Fast Open,
+/// which connects inside a send.
+#[lsm(hook = "socket_sendmsg")]
+pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
+    governed(Action::Send, EPERM, |task| {
+        let message = address(&ctx, 1);
+        let name = read_u64(message + offset!(msghdr_name));
+        if name == 0 {
+            return 0;
+        }
+        let length = read_u32(message + offset!(msghdr_name_length));
+        judge(task, address(&ctx, 0), name, length, 1)
+    })
+}
+
+/// Judges a socket of the scope's cgroup, whoever uses it: 1 lets it go on.
+#[inline(always)]
+fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 {
+    // SAFETY: the kernel gives a valid context; these fields may be read in every such program.
+    let (port, kind) = unsafe { ((*ctx.sock_addr).user_port, (*ctx.sock_addr).type_) };
+    let protocol = if kind == STREAM as u32 { Protocol::Tcp } else { Protocol::Udp };
+    let port = u16::from_be(port as u16);
+    let Some(table) = table() else { return 0 };
+    let decision = egress::decide(&table, address, protocol, port);
+    if decision.verdict == Verdict::Allow {
+        return 1;
+    }
+    // What a member of the scope does is told by the LSM hook that ran before.
+    // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
+    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(setting!(cgroup_level) as i32) };
+    if decision.verdict == Verdict::Deny || ancestor != setting!(cgroup) {
+        let to = Peer { address, port, protocol }.destination();
+        emit::unlabelled(action, decision, EPERM, &to);
+    }
+    (decision.verdict != Verdict::Deny) as i32
+}
+
+#[inline(always)]
+fn v4(ctx: &SockAddrContext) -> Address {
+    // SAFETY: user_ip4 may be read in IPv4 programs.
+    Address::v4(u32::from_be(unsafe { (*ctx.sock_addr).user_ip4 }))
+}
+
+#[inline(always)]
+fn v6(ctx: &SockAddrContext) -> Address {
+    // SAFETY: user_ip6 may be read in IPv6 programs, a word at a time.
+    let [a, b, c, d] = unsafe {
+        let words = &raw const (*ctx.sock_addr).user_ip6;
+        [
+            (words.cast::<u32>()).read_volatile(),
+            (words.cast::<u32>().add(1)).read_volatile(),
+            (words.cast::<u32>().add(2)).read_volatile(),
+            (words.cast::<u32>().add(3)).read_volatile(),
+        ]
+    };
+    let long = |high: u32, low: u32| ((u32::from_be(high) as u64) << 32) | u32::from_be(low) as u64;
+    Address::v6(long(a, b), long(c, d))
+}
+
+/// `BPF_CGROUP_INET4_CONNECT`: also what Fast Open does inside a send.
+#[cgroup_sock_addr(connect4)]
+pub fn connect4(ctx: SockAddrContext) -> i32 {
+    judge_socket(&ctx, Action::Connect, v4(&ctx))
+}
+
+/// `BPF_CGROUP_INET6_CONNECT`.
+#[cgroup_sock_addr(connect6)]
+pub fn connect6(ctx: SockAddrContext) -> i32 {
+    judge_socket(&ctx, Action::Connect, v6(&ctx))
+}
+
+/// `BPF_CGROUP_UDP4_SENDMSG`.
+#[cgroup_sock_addr(sendmsg4)]
+pub fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    judge_socket(&ctx, Action::Send, v4(&ctx))
+}
+
+/// `BPF_CGROUP_UDP6_SENDMSG`.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    judge_socket(&ctx, Action::Send, v6(&ctx))
+}
+
+/// A packet's destination; `Err` for what is neither TCP nor UDP or cannot be read, and `None`
+/// for a packet of a connection that was judged when it was opened.
+#[inline(always)]
+fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
+    let first: u8 = ctx.load(0)?;
+    let (address, next, transport) = match first >> 4 {
+        4 => {
+            let fragment: u16 = ctx.load(6)?;
+            if u16::from_be(fragment) & 0x1fff != 0 {
+                return Err(0);
+            }
+            let number: u32 = ctx.load(16)?;
+            let next: u8 = ctx.load(9)?;
+            (Address::v4(u32::from_be(number)), next, ((first & 15) * 4) as usize)
+        }
+        6 => {
+            let high: u64 = ctx.load(24)?;
+            let low: u64 = ctx.load(32)?;
+            let next: u8 = ctx.load(6)?;
+            (Address::v6(u64::from_be(high), u64::from_be(low)), next, 40)
+        }
+        _ => return Err(0),
+    };
+    let protocol = match next {
+        6 => Protocol::Tcp,
+        17 => Protocol::Udp,
+        _ => return Err(0),
+    };
+    if protocol == Protocol::Tcp {
+        // Only SYN without ACK opens a connection from here.
+        let flags: u8 = ctx.load(transport + 13)?;
+        if flags & 0x12 != 0x02 {
+            return Ok(None);
+        }
+    }
+    let port: u16 = ctx.load(transport + 2)?;
+    Ok(Some(Peer { address, port: u16::from_be(port), protocol }))
+}
+
+/// `BPF_CGROUP_INET_EGRESS`: the truth on the wire, for whatever socket of the cgroup.
+#[cgroup_skb]
+pub fn egress(ctx: SkBuffContext) -> i32 {
+    let Some(table) = table() else { return 0 };
+    if !egress::governs(&table) {
+        return 1;
+    }
+    let (decision, to) = match peer(&ctx) {
+        Ok(None) => return 1,
+        Ok(Some(peer)) => {
+            (egress::decide(&table, peer.address, peer.protocol, peer.port), peer.destination())
+        }
+        Err(_) => (socket::decide(&table, 0, 0, 0), NOWHERE),
+    };
+    if decision.verdict != Verdict::Deny {
+        // In observe mode the socket's own hooks have told; a packet would tell again and again.
+        return 1;
+    }
+    emit::packet(decision, &to);
+    0
+}

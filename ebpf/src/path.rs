@@ -1,0 +1,317 @@
+//! The path of a file, put together from its directory entries and mounts up to the root of the
+//! task's mount namespace.
+//!
+//! `bpf_d_path` is not used: it is refused in half of the hooks, follows the caller's root, and
+//! gives a path for trees that are mounted nowhere. A path here either leads to the root of the
+//! namespace that the task lives in, or is no path.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_loop, bpf_probe_read_kernel};
+use ringfence_common::event::PATH_BYTES;
+
+use crate::kernel::{
+    current, load_u64, offset, opaque, read_u32, read_u64, reads_by_cast, write_u64,
+};
+
+/// A name is written in words of 8 bytes, beyond its end.
+const PATH_ROOM: usize = PATH_BYTES + 264;
+
+/// Magic numbers of file systems (`linux/magic.h`).
+pub(crate) mod magic {
+    pub(crate) const PROC: u32 = 0x9fa0;
+    pub(crate) const PIPE: u32 = 0x5049_5045;
+    pub(crate) const TMPFS: u32 = 0x0102_1994;
+    pub(crate) const NAMESPACE: u32 = 0x6e73_6673;
+    pub(crate) const CGROUP: u32 = 0x0027_e0eb;
+    pub(crate) const CGROUP2: u32 = 0x6367_7270;
+    pub(crate) const BPF: u32 = 0xcafe_4a11;
+    pub(crate) const TRACE: u32 = 0x7472_6163;
+    pub(crate) const DEBUG: u32 = 0x6462_6720;
+    pub(crate) const SECURITY: u32 = 0x7363_6673;
+    pub(crate) const SYS: u32 = 0x6265_6572;
+    pub(crate) const CONFIG: u32 = 0x6265_6570;
+    pub(crate) const SELINUX: u32 = 0xf97c_ff8c;
+    pub(crate) const EFIVAR: u32 = 0xde5e_81e4;
+}
+
+/// A mount and a directory entry in it: `struct path`, as addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Location {
+    /// The `struct vfsmount`.
+    pub(crate) mount: u64,
+    /// The `struct dentry`.
+    pub(crate) dentry: u64,
+}
+
+impl Location {
+    /// Reads a `struct path`.
+    #[inline(always)]
+    pub(crate) fn of_path(path: u64) -> Self {
+        Self {
+            mount: read_u64(path + offset!(path_mount)),
+            dentry: read_u64(path + offset!(path_dentry)),
+        }
+    }
+
+    /// Where a `struct file` was opened.
+    #[inline(always)]
+    pub(crate) fn of_file(file: u64) -> Self {
+        Self::of_path(file + offset!(file_path))
+    }
+
+    /// Magic number of the file system.
+    #[inline(always)]
+    pub(crate) fn magic(self) -> u32 {
+        let superblock = read_u64(self.mount + offset!(vfsmount_superblock));
+        read_u32(superblock + offset!(superblock_magic))
+    }
+
+    /// The inode; 0 for a name that does not exist yet.
+    #[inline(always)]
+    pub(crate) fn inode(self) -> u64 {
+        read_u64(self.dentry + offset!(dentry_inode))
+    }
+}
+
+/// What came of putting a path together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ascent {
+    /// The path is in the room, from `position` to [`PATH_BYTES`].
+    Rooted {
+        /// It is below the process's own folder in a procfs.
+        own_process: bool,
+    },
+    /// It has more bytes, or more components, than can be judged.
+    TooLong,
+    /// The file is on a mount that the kernel keeps to itself: pipes, memfds.
+    Internal,
+    /// It does not lead to the root of the task's mount namespace.
+    Unresolved,
+}
+
+const CLIMBING: u32 = 0;
+const AT_ROOT: u32 = 1;
+const TOO_LONG: u32 = 2;
+const DISCONNECTED: u32 = 3;
+
+/// Components and mounts that a path may have: `a/a/a…` in PATH_MAX, and some mounts.
+const MAX_TURNS: u32 = 2112;
+/// Longest name (`NAME_MAX`).
+const NAME_BYTES: u64 = 255;
+
+/// Where a path is put together, and what has come of it so far.
+///
+/// All of it is in a map and not on the stack: what is read back from a map is any number to the
+/// verifier, so that it looks at a turn of the climb once and not for every number it might be.
+#[repr(C)]
+pub(crate) struct PathRoom {
+    /// The `struct mount` that the entry is in.
+    mount: u64,
+    dentry: u64,
+    /// The own process's number as text, with a mask of its length; for files on a procfs.
+    own_name: u64,
+    own_mask: u64,
+    own_length: u32,
+    /// Length of the last name.
+    length: u32,
+    outcome: u32,
+    /// The first mount's root has been passed.
+    crossed: u32,
+    /// The file is below the own process's folder in a procfs.
+    own_process: u32,
+    /// Where the path begins.
+    pub(crate) position: u32,
+    /// The automaton's state, while it walks.
+    pub(crate) state: u32,
+    spare: u32,
+    pub(crate) path: [u8; PATH_ROOM],
+}
+
+impl PathRoom {
+    /// Bytes of the path.
+    #[inline(always)]
+    pub(crate) fn length(&self) -> u32 {
+        (PATH_BYTES as u32).saturating_sub(self.position)
+    }
+}
+
+/// What a turn finds on the caller's stack.
+#[repr(C)]
+struct Turn {
+    room: *mut PathRoom,
+}
+
+/// Puts the path of `location` together in a room.
+#[inline(always)]
+pub(crate) fn climb(location: Location, magic: u32, room: &mut PathRoom) -> Ascent {
+    room.mount = location.mount - offset!(mount_vfsmount);
+    room.dentry = location.dentry;
+    room.position = PATH_BYTES as u32;
+    room.outcome = CLIMBING;
+    room.crossed = 0;
+    room.length = 0;
+    room.own_process = 0;
+    room.own_length = 0;
+    if magic == magic::PROC {
+        name_own_process(room);
+    }
+    let mut context = Turn { room };
+    // SAFETY: `turn` has the type that bpf_loop calls, and the context outlives the loop.
+    unsafe { bpf_loop(MAX_TURNS, turn as *mut c_void, (&raw mut context).cast(), 0) };
+    let namespace = read_u64(room.mount + offset!(mount_namespace));
+    // MNT_NS_INTERNAL is ERR_PTR(-EINVAL): fs/mount.h.
+    if namespace == (-22_i64) as u64 {
+        return Ascent::Internal;
+    }
+    match room.outcome {
+        AT_ROOT => {}
+        CLIMBING | TOO_LONG => return Ascent::TooLong,
+        _ => return Ascent::Unresolved,
+    }
+    let nsproxy = read_u64(current() + offset!(task_nsproxy));
+    if namespace == 0 || nsproxy == 0 || namespace != read_u64(nsproxy + offset!(nsproxy_mount)) {
+        return Ascent::Unresolved;
+    }
+    if room.position >= PATH_BYTES as u32 {
+        room.path[PATH_BYTES - 1] = b'/';
+        room.position = PATH_BYTES as u32 - 1;
+    }
+    Ascent::Rooted { own_process: room.own_process != 0 }
+}
+
+extern "C" fn turn(_: u32, context: *mut Turn) -> i64 {
+    // SAFETY: bpf_loop passes the context that `climb` gave it, and the room is borrowed there.
+    let room = unsafe { &mut *(*context).room };
+    let vfsmount = room.mount + offset!(mount_vfsmount);
+    if room.dentry == read_u64(vfsmount + offset!(vfsmount_root)) {
+        if room.crossed == 0 {
+            room.crossed = 1;
+            if room.own_length != 0 && room.own_length == room.length {
+                name_self(room);
+            }
+        }
+        let parent = read_u64(room.mount + offset!(mount_parent));
+        if parent == room.mount || parent == 0 {
+            room.outcome = AT_ROOT;
+            return 1;
+        }
+        room.dentry = read_u64(room.mount + offset!(mount_mountpoint));
+        room.mount = parent;
+        return 0;
+    }
+    let parent = read_u64(room.dentry + offset!(dentry_parent));
+    if parent == room.dentry || parent == 0 {
+        room.outcome = DISCONNECTED;
+        return 1;
+    }
+    if !prepend(room) {
+        room.outcome = TOO_LONG;
+        return 1;
+    }
+    room.dentry = parent;
+    0
+}
+
+/// Puts `/` and the entry's name before what is in the room; false when there is no room left.
+#[inline(always)]
+fn prepend(room: &mut PathRoom) -> bool {
+    let length = read_u32(room.dentry + offset!(dentry_name_length)) as u64;
+    let name = read_u64(room.dentry + offset!(dentry_name));
+    let end = opaque(room.position as u64);
+    if length > NAME_BYTES || length == 0 || end > PATH_BYTES as u64 || length + 1 > end {
+        return false;
+    }
+    let start = opaque(end - length - 1);
+    if start >= PATH_BYTES as u64 {
+        return false;
+    }
+    let path = room.path.as_mut_ptr();
+    // SAFETY: `start` is below PATH_BYTES; up to 257 bytes from it on are written, words beyond
+    // the name's end included, and the path's array is 256 + 8 bytes longer than PATH_BYTES.
+    let at = unsafe { path.add(start as usize) };
+    if reads_by_cast() {
+        // Names are copied in words, beyond their end; what stood there is put back.
+        // SAFETY: `end` is at most PATH_BYTES, and the array longer than that by more than 8.
+        let after = unsafe { path.add(end as usize) };
+        // SAFETY: as above.
+        let kept = unsafe { load_u64(after) };
+        let mut done = 0_u64;
+        while done <= NAME_BYTES - 7 {
+            if done >= length {
+                break;
+            }
+            let word = read_u64(name + done);
+            // SAFETY: as for `at`.
+            unsafe { write_u64(at.add(1 + done as usize), word) };
+            done += 8;
+        }
+        // SAFETY: as above.
+        unsafe { write_u64(after, kept) };
+    } else {
+        // SAFETY: as for `at`; the helper checks the source.
+        let failed = unsafe {
+            bpf_probe_read_kernel(at.add(1).cast(), (length & NAME_BYTES) as u32, name as *const _)
+        };
+        if failed != 0 {
+            return false;
+        }
+    }
+    // SAFETY: as for `at`.
+    unsafe { *at = b'/' };
+    room.position = start as u32;
+    room.length = length as u32;
+    true
+}
+
+/// Writes the own process's number down as it stands in a procfs.
+#[inline(always)]
+fn name_own_process(room: &mut PathRoom) {
+    // SAFETY: the helper has no arguments and cannot fail.
+    let mut number = unsafe { bpf_get_current_pid_tgid() } >> 32;
+    let (mut name, mut mask, mut length) = (0_u64, 0_u64, 0);
+    // PID_MAX_LIMIT is 2^22: seven digits.
+    for _ in 0..7 {
+        name = (name << 8) | (b'0' as u64 + number % 10);
+        mask = (mask << 8) | 0xff;
+        length += 1;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    room.own_name = name;
+    room.own_mask = mask;
+    room.own_length = length;
+}
+
+/// Turns `/811/maps` into `/self/maps` for process 811 itself, so that policies can speak of a
+/// process's own entries and of nobody else's. Called at the root of a procfs.
+#[inline(always)]
+fn name_self(room: &mut PathRoom) {
+    let position = opaque(room.position as u64);
+    if position >= PATH_BYTES as u64 {
+        return;
+    }
+    // SAFETY: `position` is below PATH_BYTES, and the array 256 bytes longer.
+    let name = unsafe { load_u64(room.path.as_ptr().add(position as usize + 1)) };
+    if name & room.own_mask != room.own_name {
+        return;
+    }
+    let start = opaque((position + 1 + room.own_length as u64).wrapping_sub(5));
+    if start >= PATH_BYTES as u64 {
+        return;
+    }
+    let path = room.path.as_mut_ptr();
+    // SAFETY: as above.
+    unsafe {
+        let at = path.add(start as usize);
+        *at = b'/';
+        *at.add(1) = b's';
+        *at.add(2) = b'e';
+        *at.add(3) = b'l';
+        *at.add(4) = b'f';
+    }
+    room.position = start as u32;
+    room.own_process = 1;
+}

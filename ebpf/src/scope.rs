@@ -1,0 +1,182 @@
+//! Who is governed: a sticky label on the task, or a cgroup below the scope's.
+//!
+//! The label is set when a task is first seen inside the cgroup and copied to every child. It is
+//! never removed: a labelled task stays governed wherever it moves.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type, task_struct},
+    helpers::generated::{
+        bpf_get_current_ancestor_cgroup_id, bpf_get_current_task_btf, bpf_task_storage_get,
+    },
+    macros::{btf_map, lsm},
+    programs::LsmContext,
+};
+use ringfence_common::{Action, Decision, Reason, event::Event};
+
+use crate::{emit, kernel::setting, path::PathRoom};
+
+/// A task has executed a program inside the scope.
+pub(crate) const STARTED: u32 = 1;
+
+/// The label of a governed task, with the room in which its path is put together.
+///
+/// The room belongs to the task and not to the CPU: programs can be preempted, and another task
+/// on the same CPU must not change the path that this one is judged by. Kept below 8 KiB, the
+/// most that newer kernels allocate here.
+#[repr(C)]
+pub(crate) struct Task {
+    pub(crate) scope: u32,
+    pub(crate) flags: u32,
+    /// The event in the making; its `exe` is kept from the last exec.
+    pub(crate) event: Event,
+    pub(crate) room: PathRoom,
+}
+
+/// A `BPF_MAP_TYPE_TASK_STORAGE`, which aya-ebpf has no type for.
+#[repr(C)]
+pub(crate) struct TaskStorage<T> {
+    r#type: *const [i32; bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+}
+
+// SAFETY: the pointers are placeholders that describe the map to the loader and are never read.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+impl<T> TaskStorage<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: core::ptr::null(),
+            key: core::ptr::null(),
+            value: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            map_flags: core::ptr::null(),
+        }
+    }
+
+    #[inline(always)]
+    fn storage(&self, task: *mut task_struct, flags: u64) -> *mut T {
+        let map = (&raw const *self).cast_mut().cast::<c_void>();
+        // SAFETY: the loader puts the map's address here; the task is one that the kernel gave.
+        unsafe { bpf_task_storage_get(map, task, core::ptr::null_mut(), flags).cast() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, task: *mut task_struct) -> Option<&'static mut T> {
+        // SAFETY: the value lives as long as its task; only its own task's programs write it, one
+        // at a time, and the parent's before the task first runs.
+        unsafe { self.storage(task, 0).as_mut() }
+    }
+
+    /// Gets or makes the value. The allocation cannot wait and may fail by bad luck, so it is
+    /// tried more than once.
+    #[inline(always)]
+    pub(crate) fn get_or_create(&self, task: *mut task_struct) -> Option<&'static mut T> {
+        for _ in 0..3 {
+            let value = self.storage(task, BPF_LOCAL_STORAGE_GET_F_CREATE as u64);
+            if !value.is_null() {
+                // SAFETY: as in `get`.
+                return unsafe { value.as_mut() };
+            }
+        }
+        None
+    }
+}
+
+#[btf_map]
+static TASKS: TaskStorage<Task> = TaskStorage::new();
+
+/// Room for the second path of a rename or link.
+#[btf_map]
+static SECOND_PATHS: TaskStorage<PathRoom> = TaskStorage::new();
+
+/// Whom a hook has before it.
+pub(crate) enum Subject {
+    /// Not governed: nothing is asked and nothing is told.
+    Ungoverned,
+    /// Governed.
+    Governed(&'static mut Task),
+    /// Governed, but there is no memory to judge it with: refused.
+    Unknown,
+}
+
+/// Judges who the current task is. The cheap way out comes first: most tasks are ungoverned.
+#[inline(always)]
+pub(crate) fn subject() -> Subject {
+    // SAFETY: the helper has no arguments and cannot fail.
+    let current = unsafe { bpf_get_current_task_btf() };
+    if let Some(task) = TASKS.get(current) {
+        return Subject::Governed(task);
+    }
+    if !in_scope_cgroup() {
+        return Subject::Ungoverned;
+    }
+    match TASKS.get_or_create(current) {
+        Some(task) => {
+            task.scope = setting!(scope);
+            Subject::Governed(task)
+        }
+        None => Subject::Unknown,
+    }
+}
+
+#[inline(always)]
+fn in_scope_cgroup() -> bool {
+    // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
+    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(setting!(cgroup_level) as i32) };
+    ancestor != 0 && ancestor == setting!(cgroup)
+}
+
+/// The room for a second path.
+#[inline(always)]
+pub(crate) fn second_path() -> Option<&'static mut PathRoom> {
+    // SAFETY: the helper has no arguments and cannot fail.
+    SECOND_PATHS.get_or_create(unsafe { bpf_get_current_task_btf() })
+}
+
+/// Whether another task is governed by this scope.
+#[inline(always)]
+pub(crate) fn is_member(task: *mut task_struct) -> bool {
+    TASKS.get(task).is_some()
+}
+
+/// Runs a hook's body for a governed task and answers for the others.
+#[inline(always)]
+pub(crate) fn governed(
+    action: Action,
+    errno: i32,
+    body: impl FnOnce(&'static mut Task) -> i32,
+) -> i32 {
+    match subject() {
+        Subject::Ungoverned => 0,
+        Subject::Governed(task) => body(task),
+        Subject::Unknown => {
+            emit::plain(action, Decision::deny(Reason::TableFull), errno, None);
+            -errno
+        }
+    }
+}
+
+/// Copies the label to a child before it runs.
+///
+/// `security_task_alloc(struct task_struct *task, unsigned long clone_flags)`; a refusal here
+/// makes fork fail.
+#[lsm(hook = "task_alloc")]
+pub fn task_alloc(ctx: LsmContext) -> i32 {
+    governed(Action::Exec, emit::EPERM, |parent| {
+        let child: *mut task_struct = ctx.arg(0);
+        let Some(label) = TASKS.get_or_create(child) else {
+            emit::plain(Action::Exec, Decision::deny(Reason::TableFull), emit::EPERM, Some(parent));
+            return -emit::EPERM;
+        };
+        label.scope = parent.scope;
+        label.flags = parent.flags;
+        label.event.exe_length = parent.event.exe_length;
+        label.event.exe = parent.event.exe;
+        0
+    })
+}
