@@ -1,0 +1,152 @@
+//! Decision events: from the kernel's records to JSON lines.
+
+mod names;
+mod record;
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result};
+use ringfence_common::{Action, Reason, Verdict, event::Record};
+
+use crate::policies::Policy;
+pub(crate) use record::Clock;
+
+/// Where a run's events go, and what is remembered of them.
+pub(crate) struct Audit {
+    scope: String,
+    cgroup: (u64, String),
+    policy: Policy,
+    clock: Clock,
+    sink: Option<Box<dyn Write>>,
+    /// Set when the sink failed; told once.
+    sink_failed: bool,
+    sequence: u64,
+    lost: u64,
+    /// Acts refused, and acts that would have been.
+    pub(crate) denied: u64,
+    pub(crate) observed: u64,
+    /// Distinct refusals in words, the first few.
+    pub(crate) examples: Vec<String>,
+}
+
+/// Refusals that a summary names.
+const EXAMPLES: usize = 5;
+
+/// Opens the place that events are appended to: `-` is the standard output.
+///
+/// # Errors
+///
+/// When the file cannot be opened.
+pub(crate) fn open_sink(place: &Path) -> Result<Box<dyn Write>> {
+    if place.as_os_str() == "-" {
+        return Ok(Box::new(io::stdout()));
+    }
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(place)
+        .with_context(|| format!("events cannot be written to {}", place.display()))?;
+    Ok(Box::new(BufWriter::new(file)))
+}
+
+impl Audit {
+    pub(crate) fn new(
+        scope: String,
+        cgroup: (u64, String),
+        policy: Policy,
+        sink: Option<Box<dyn Write>>,
+    ) -> Self {
+        Self {
+            scope,
+            cgroup,
+            policy,
+            clock: Clock::now(),
+            sink,
+            sink_failed: false,
+            sequence: 0,
+            lost: 0,
+            denied: 0,
+            observed: 0,
+            examples: vec![],
+        }
+    }
+
+    /// Takes one record of the kernel.
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        let Some(record) = Record::parse(bytes) else {
+            // The programs and this binary are of one build; counted rather than trusted.
+            self.lost += 1;
+            return;
+        };
+        if is_launch_probe(&record) {
+            return;
+        }
+        self.sequence += 1;
+        let line = record::line(&record, self);
+        let text = serde_json::to_string(&line).unwrap_or_default();
+        let is_denied = record.event.verdict == Verdict::Deny as u8;
+        let words = (is_denied && self.examples.len() < EXAMPLES).then(|| line.in_words());
+        if is_denied {
+            self.denied += 1;
+        } else if record.event.verdict == Verdict::Observe as u8 {
+            self.observed += 1;
+        }
+        if let Some(words) = words
+            && !self.examples.contains(&words)
+        {
+            self.examples.push(words);
+        }
+        self.write(&text);
+    }
+
+    /// Tells of events that the kernel had no room for: `total` since the start.
+    pub(crate) fn account_lost(&mut self, total: u64) {
+        let new = total.saturating_sub(self.lost);
+        if new == 0 {
+            return;
+        }
+        self.lost = total;
+        let first = self.sequence + 1;
+        self.sequence += new;
+        let line = serde_json::json!({
+            "ts": self.clock.wall_now(), "seq": first, "scope": self.scope,
+            "lost": { "count": new, "cause": "ring_full", "first_seq": first, "last_seq": self.sequence },
+        });
+        self.write(&line.to_string());
+    }
+
+    fn write(&mut self, line: &str) {
+        let Some(sink) = &mut self.sink else { return };
+        if let Err(error) = writeln!(sink, "{line}")
+            && !self.sink_failed
+        {
+            self.sink_failed = true;
+            eprintln!("ringfence: events can no longer be written: {error}; enforcement goes on");
+        }
+    }
+
+    /// Hands what is buffered to the system.
+    pub(crate) fn flush(&mut self) {
+        if let Some(sink) = &mut self.sink
+            && let Err(error) = sink.flush()
+            && !self.sink_failed
+        {
+            self.sink_failed = true;
+            eprintln!("ringfence: events can no longer be written: {error}; enforcement goes on");
+        }
+    }
+}
+
+/// The new process tries the `bpf` system call before the command is executed, to see whether it
+/// is governed: no act of the command's.
+fn is_launch_probe(record: &Record<'_>) -> bool {
+    record.event.action == Action::Bpf as u8
+        && record.event.exe_length == 0
+        && record.event.reason == Reason::SelfProtection.number()
+}

@@ -1,0 +1,80 @@
+//! Names for the numbers in records, as `errno(3)`, `socket(2)` and `capabilities(7)` have them.
+
+use std::borrow::Cow;
+
+fn named(number: u32, names: &[(u32, &'static str)]) -> Cow<'static, str> {
+    names
+        .iter()
+        .find(|(known, _)| *known == number)
+        .map_or_else(|| Cow::Owned(number.to_string()), |(_, name)| Cow::Borrowed(*name))
+}
+
+/// The error that the caller got; `None` for 0.
+pub(super) const fn errno(number: u8) -> Option<&'static str> {
+    match number {
+        0 => None,
+        1 => Some("EPERM"),
+        13 => Some("EACCES"),
+        _ => Some("unknown"),
+    }
+}
+
+/// An IP protocol.
+pub(super) fn protocol(number: u8) -> Cow<'static, str> {
+    named(u32::from(number), &[(6, "tcp"), (17, "udp")])
+}
+
+/// An address family.
+pub(super) fn family(number: u8) -> Cow<'static, str> {
+    named(
+        u32::from(number),
+        &[
+            (1, "AF_UNIX"),
+            (2, "AF_INET"),
+            (10, "AF_INET6"),
+            (16, "AF_NETLINK"),
+            (17, "AF_PACKET"),
+            (29, "AF_CAN"),
+            (31, "AF_BLUETOOTH"),
+            (38, "AF_ALG"),
+            (40, "AF_VSOCK"),
+            (43, "AF_SMC"),
+            (44, "AF_XDP"),
+        ],
+    )
+}
+
+/// A type of socket.
+pub(super) fn socket_type(number: u32) -> Cow<'static, str> {
+    named(
+        number,
+        &[
+            (1, "SOCK_STREAM"),
+            (2, "SOCK_DGRAM"),
+            (3, "SOCK_RAW"),
+            (4, "SOCK_RDM"),
+            (5, "SOCK_SEQPACKET"),
+        ],
+    )
+}
+
+/// A capability.
+pub(super) fn capability(number: u32) -> Cow<'static, str> {
+    named(
+        number,
+        &[
+            (12, "CAP_NET_ADMIN"),
+            (13, "CAP_NET_RAW"),
+            (16, "CAP_SYS_MODULE"),
+            (17, "CAP_SYS_RAWIO"),
+            (18, "CAP_SYS_CHROOT"),
+            (19, "CAP_SYS_PTRACE"),
+            (21, "CAP_SYS_ADMIN"),
+            (22, "CAP_SYS_BOOT"),
+            (32, "CAP_MAC_OVERRIDE"),
+            (33, "CAP_MAC_ADMIN"),
+            (38, "CAP_PERFMON"),
+            (39, "CAP_BPF"),
+        ],
+    )
+}

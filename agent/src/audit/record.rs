@@ -1,0 +1,240 @@
+//! One event as a line of JSON, as users' scripts read it.
+
+use std::{borrow::Cow, fs, net::Ipv6Addr, time::SystemTime};
+
+use ringfence_common::{
+    Action, Reason, Verdict,
+    event::{EXE_BYTES, Event, Record},
+};
+use serde::Serialize;
+
+use super::{Audit, names};
+
+/// Puts the kernel's clock (`CLOCK_BOOTTIME`) and the calendar's together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// Nanoseconds of the calendar at boot.
+    boot: i128,
+}
+
+impl Clock {
+    /// Reads both clocks.
+    pub(crate) fn now() -> Self {
+        use rustix::time::{ClockId, clock_gettime};
+        let nanoseconds = |id| {
+            let time = clock_gettime(id);
+            i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+        };
+        Self { boot: nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Boottime) }
+    }
+
+    fn wall(self, since_boot: u64) -> String {
+        let nanoseconds = u64::try_from(self.boot + i128::from(since_boot)).unwrap_or(0);
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(nanoseconds);
+        humantime::format_rfc3339_nanos(time).to_string()
+    }
+
+    /// The time as events have it.
+    pub(crate) fn wall_now(self) -> String {
+        humantime::format_rfc3339_nanos(SystemTime::now()).to_string()
+    }
+}
+
+/// One event.
+#[derive(Debug, Serialize)]
+pub(super) struct Line<'a> {
+    ts: String,
+    seq: u64,
+    scope: &'a str,
+    policy: String,
+    mode: &'static str,
+    action: &'static str,
+    pub(super) verdict: &'static str,
+    reason: &'static str,
+    /// The rule that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// Where no rule decided: the list in which none matched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<&'static str>,
+    subject: Subject<'a>,
+    object: Object<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct Subject<'a> {
+    pid: u32,
+    ppid: u32,
+    uid: u32,
+    comm: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exe: Option<Cow<'a, str>>,
+    cgroup: String,
+}
+
+/// What the act was about; what does not apply is left out.
+#[derive(Debug, Default, Serialize)]
+struct Object<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_path: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    family: Option<Cow<'static, str>>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capability: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+}
+
+impl Line<'_> {
+    /// The act and its rule, for people.
+    pub(super) fn in_words(&self) -> String {
+        let object = &self.object;
+        let mut words = self.action.to_owned();
+        for word in [&object.path, &object.capability, &object.family] {
+            words.extend(word.iter().flat_map(|word| [" ", word]));
+        }
+        if let Some(path) = &object.new_path {
+            words.extend([" to ", path]);
+        }
+        if let (Some(address), Some(port)) = (&object.address, object.port) {
+            words.push_str(&format!(" {address} port {port}"));
+        }
+        let rule = self.rule.as_ref().or(self.default.as_ref());
+        let by = rule.map_or_else(String::new, |place| format!(", {place}"));
+        format!("{words} ({}{by})", self.reason)
+    }
+}
+
+/// Makes the line of a record.
+pub(super) fn line<'a>(record: &Record<'a>, audit: &'a Audit) -> Line<'a> {
+    let event = record.event;
+    let action = Action::from_number(event.action);
+    let rule = audit.policy.tables.rule(event.rule);
+    let place = |is_default| {
+        rule.filter(|rule| rule.is_default == is_default).map(|rule| rule.place.to_string())
+    };
+    let is_observed = event.verdict == Verdict::Observe as u8;
+    Line {
+        ts: audit.clock.wall(event.time),
+        seq: audit.sequence,
+        scope: &audit.scope,
+        policy: format!("sha256:{}", audit.policy.sha256),
+        mode: if is_observed { "observe" } else { "enforce" },
+        action: action.map_or("unknown", Action::name),
+        verdict: match event.verdict {
+            0 => Verdict::Allow.name(),
+            1 => Verdict::Observe.name(),
+            _ => Verdict::Deny.name(),
+        },
+        reason: Reason::from_number(event.reason).map_or("unknown", Reason::name),
+        rule: place(false),
+        default: place(true),
+        errno: names::errno(event.errno),
+        subject: subject(record, audit),
+        object: object(record, action),
+    }
+}
+
+fn subject<'a>(record: &Record<'a>, audit: &Audit) -> Subject<'a> {
+    let event = record.event;
+    let (id, name) = &audit.cgroup;
+    let cgroup = if event.cgroup == *id {
+        name.clone()
+    } else {
+        cgroup_of(event.pid).unwrap_or_else(|| format!("#{}", event.cgroup))
+    };
+    Subject {
+        pid: event.pid,
+        ppid: event.ppid,
+        uid: event.uid,
+        comm: text(record.comm()),
+        exe: exe(record),
+        cgroup,
+    }
+}
+
+/// The program's path, as the kernel recorded it at exec; of one longer than the record's room
+/// its end, with what is missing marked.
+fn exe<'a>(record: &Record<'a>) -> Option<Cow<'a, str>> {
+    let exe = record.exe();
+    if exe.is_empty() {
+        let link = fs::read_link(format!("/proc/{}/exe", record.event.pid)).ok()?;
+        return Some(Cow::Owned(link.to_string_lossy().into_owned()));
+    }
+    let exe_text = text(exe);
+    Some(if exe.len() == EXE_BYTES { Cow::Owned(format!("…{exe_text}")) } else { exe_text })
+}
+
+fn cgroup_of(process: u32) -> Option<String> {
+    let lines = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    lines.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned)
+}
+
+fn object<'a>(record: &Record<'a>, action: Option<Action>) -> Object<'a> {
+    let Event { destination: to, .. } = record.event;
+    let path = |bytes: &'a [u8]| (!bytes.is_empty()).then(|| text(bytes));
+    let mut object =
+        Object { path: path(record.path), new_path: path(record.new_path), ..Object::default() };
+    match action {
+        Some(Action::Socket) => {
+            object.family = Some(names::family(to.family));
+            object.kind = Some(names::socket_type(to.detail));
+            object.protocol = Some(Cow::Owned(to.port.to_string()));
+        }
+        Some(Action::Capability) => object.capability = Some(names::capability(to.detail)),
+        Some(Action::Signal | Action::Ptrace) if to.detail != 0 => object.pid = Some(to.detail),
+        _ if to.family != 0 => {
+            let address = Ipv6Addr::from(to.address);
+            object.address =
+                Some(address.to_ipv4_mapped().map_or(address.to_string(), |v4| v4.to_string()));
+            object.port = Some(to.port);
+            object.protocol = Some(names::protocol(to.protocol));
+        }
+        _ => {}
+    }
+    object
+}
+
+/// Bytes as text: what is not UTF-8 is written as `\xNN`.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::new();
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_are_not_text_are_written_in_hexadecimal() {
+        assert_eq!(text(b"/a/b"), "/a/b");
+        assert_eq!(text(b"/a\xff\n\xc3\xa4"), "/a\\xff\n\u{e4}");
+    }
+
+    #[test]
+    fn the_kernels_clock_becomes_the_calendars() {
+        let clock = Clock { boot: 1_000_000_000 };
+        assert_eq!(clock.wall(500), "1970-01-01T00:00:01.000000500Z");
+    }
+}

@@ -1,0 +1,193 @@
+//! The cgroup of a scope: where it is, what is in it, and its end.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The folder that all scopes of ringfence are in.
+const PARENT: &str = "ringfence";
+/// How long the kernel may take to end what was killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the cgroup v2 hierarchy is mounted, read from the mount table since it is not the same
+/// everywhere.
+///
+/// # Errors
+///
+/// When it is mounted nowhere.
+pub(crate) fn hierarchy() -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").context("/proc/self/mountinfo")?;
+    find_hierarchy(&mounts).context(
+        "no cgroup v2 hierarchy is mounted: `mount -t cgroup2 none /sys/fs/cgroup` mounts it",
+    )
+}
+
+/// `mountinfo` has the mount point as its fifth field and the type after a lone `-` (proc(5)).
+fn find_hierarchy(mountinfo: &str) -> Option<PathBuf> {
+    mountinfo.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let point = fields.nth(4)?;
+        let kind = fields.skip_while(|field| *field != "-").nth(1)?;
+        (kind == "cgroup2").then(|| PathBuf::from(point.replace("\\040", " ")))
+    })
+}
+
+/// The cgroup of one scope.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    path: PathBuf,
+    /// Path from the root of the hierarchy, as events name it.
+    pub(crate) name: String,
+    /// Its identifier to the kernel.
+    pub(crate) id: u64,
+    /// Its depth below the root of the hierarchy.
+    pub(crate) level: u32,
+}
+
+impl Cgroup {
+    /// Makes the cgroup of a new scope.
+    ///
+    /// # Errors
+    ///
+    /// When there is one of this name already, or the kernel refuses.
+    pub(crate) fn create(scope: &str) -> Result<Self> {
+        let root = hierarchy()?;
+        let parent = root.join(PARENT);
+        fs::create_dir_all(&parent).with_context(|| parent.display().to_string())?;
+        let path = parent.join(scope);
+        fs::create_dir(&path).with_context(|| path.display().to_string())?;
+        // The inode of a cgroup's folder is its identifier (kernfs_node_id).
+        let id = fs::metadata(&path)?.ino();
+        let level = own_level(&root)? + 2;
+        Ok(Self { name: format!("/{PARENT}/{scope}"), path, id, level })
+    }
+
+    /// Opens the folder, for attaching programs.
+    ///
+    /// # Errors
+    ///
+    /// The system call's.
+    pub(crate) fn open(&self) -> io::Result<OwnedFd> {
+        Ok(File::open(&self.path)?.into())
+    }
+
+    /// Opens the file to which a process writes to move itself in.
+    ///
+    /// # Errors
+    ///
+    /// The system call's.
+    pub(crate) fn entrance(&self) -> io::Result<File> {
+        File::options().write(true).open(self.path.join("cgroup.procs"))
+    }
+
+    /// Ends every process in it and in the cgroups below.
+    ///
+    /// # Errors
+    ///
+    /// When processes remain after some seconds.
+    pub(crate) fn end(&self) -> Result<()> {
+        end_processes(&self.path)
+    }
+
+    /// Ends every process in it and removes it, with all cgroups below.
+    ///
+    /// # Errors
+    ///
+    /// When processes remain after some seconds.
+    pub(crate) fn remove(&self) -> Result<()> {
+        end(&self.path)?;
+        // The parent stays while other scopes are in it.
+        if let Some(parent) = self.path.parent() {
+            let _ = fs::remove_dir(parent);
+        }
+        Ok(())
+    }
+}
+
+/// How deep the visible root of the hierarchy is below the kernel's: a container may see only a
+/// part of it, which user space cannot tell; the hierarchy is taken to begin at its root.
+fn own_level(root: &Path) -> Result<u32> {
+    // The true root has no cgroup.type file.
+    if root.join("cgroup.type").exists() {
+        bail!(
+            "{} is not the root of the cgroup hierarchy: ringfence needs the host's (in a \
+             container, cgroupns=host)",
+            root.display()
+        );
+    }
+    Ok(0)
+}
+
+/// Cgroups left over from scopes whose process is gone.
+pub(crate) fn existing() -> Vec<(String, PathBuf)> {
+    let Ok(root) = hierarchy() else { return vec![] };
+    let Ok(entries) = fs::read_dir(root.join(PARENT)) else { return vec![] };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .collect()
+}
+
+/// Whether any process is in the cgroup or below it.
+pub(crate) fn is_populated(path: &Path) -> bool {
+    // A file that cannot be read says nothing: taken as populated, so that nothing is lost.
+    fs::read_to_string(path.join("cgroup.events"))
+        .map_or(path.exists(), |events| events.lines().any(|line| line == "populated 1"))
+}
+
+/// Ends every process in a cgroup and removes it.
+///
+/// # Errors
+///
+/// When processes remain after some seconds, or the kernel refuses.
+pub(crate) fn end(path: &Path) -> Result<()> {
+    end_processes(path)?;
+    remove_tree(path).with_context(|| format!("removing {}", path.display()))
+}
+
+fn end_processes(path: &Path) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(200);
+    while is_populated(path) {
+        fs::write(path.join("cgroup.kill"), "1")
+            .with_context(|| format!("ending the processes in {}", path.display()))?;
+        if Instant::now() > deadline {
+            bail!("processes in {} do not end", path.display());
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn remove_tree(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    fs::remove_dir(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hierarchy_is_found_wherever_it_is_mounted() {
+        let pure = "25 1 0:22 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw";
+        let hybrid = "30 25 0:26 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
+                      31 30 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let legacy = "31 30 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu";
+        assert_eq!(find_hierarchy(pure), Some("/sys/fs/cgroup".into()));
+        assert_eq!(find_hierarchy(hybrid), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(find_hierarchy(legacy), None);
+    }
+}

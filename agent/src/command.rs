@@ -1,0 +1,6 @@
+//! The commands, one module each.
+
+pub(crate) mod detach;
+pub(crate) mod doctor;
+pub(crate) mod policy;
+pub(crate) mod run;

@@ -1,0 +1,33 @@
+//! `ringfence detach`: removes what no process owns any more.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::scopes;
+
+/// Ends and removes every scope whose `ringfence run` was killed.
+///
+/// # Errors
+///
+/// When it is not root that asks, or something cannot be removed.
+pub(crate) fn run() -> Result<ExitCode> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("detaching programs from the kernel needs root: try `sudo ringfence detach`");
+    }
+    let orphans = scopes::orphans()?;
+    if orphans.is_empty() {
+        println!("nothing was left behind");
+    }
+    for orphan in orphans {
+        let name = orphan.name.clone();
+        let was_running = orphan.is_running();
+        orphan.remove()?;
+        if was_running {
+            println!("{name}: its command still ran, and was ended; removed");
+        } else {
+            println!("{name}: removed");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

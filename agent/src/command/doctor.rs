@@ -1,0 +1,160 @@
+//! `ringfence doctor`: what this kernel can and cannot enforce, found by trying.
+
+use std::{
+    fs,
+    process::{Command, ExitCode},
+};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::{
+    cgroup::{self, Cgroup},
+    kernel::programs::{self, KERNEL_BTF, Programs, ScopeId},
+    launch, scopes,
+};
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArguments {
+    /// How to print the findings.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// One thing that enforcement needs.
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: String,
+    ok: bool,
+    /// What was found, or what to do.
+    detail: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Whether `ringfence run` works here.
+    can_enforce: bool,
+    kernel: String,
+    findings: Vec<Finding>,
+}
+
+/// Tries everything and prints what came of it: exit code 0 when a policy can be enforced.
+///
+/// # Errors
+///
+/// When the report cannot be written.
+pub(crate) fn run(arguments: &DoctorArguments) -> Result<ExitCode> {
+    let findings = examine();
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let report = Report { can_enforce: findings.iter().all(|one| one.ok), kernel, findings };
+    match arguments.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+        Format::Text => print(&report),
+    }
+    Ok(if report.can_enforce { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn print(report: &Report) {
+    println!("Linux {}", report.kernel);
+    for finding in &report.findings {
+        let mark = if finding.ok { "ok  " } else { "FAIL" };
+        println!("{mark}  {:<34} {}", finding.name, finding.detail);
+    }
+    let verdict = if report.can_enforce { "can" } else { "cannot" };
+    println!("This machine {verdict} enforce every policy that this version compiles.");
+}
+
+fn finding(name: &str, result: Result<String>) -> Finding {
+    let (ok, detail) = match result {
+        Ok(detail) => (true, detail),
+        Err(error) => (false, format!("{error:#}")),
+    };
+    Finding { name: name.to_owned(), ok, detail }
+}
+
+fn examine() -> Vec<Finding> {
+    let is_root = rustix::process::geteuid().is_root();
+    let mut findings = vec![
+        finding(
+            "root",
+            if is_root {
+                Ok("yes".into())
+            } else {
+                Err(anyhow::anyhow!("no: attaching programs to the kernel needs root"))
+            },
+        ),
+        finding("cgroup v2", cgroup::hierarchy().map(|path| path.display().to_string())),
+        finding("bpffs", scopes::check_bpffs().map(|()| "/sys/fs/bpf".into())),
+        finding(
+            "kernel types (BTF)",
+            fs::metadata(KERNEL_BTF)
+                .map(|_| KERNEL_BTF.to_owned())
+                .map_err(|_| anyhow::anyhow!("the kernel was built without them")),
+        ),
+    ];
+    if findings.iter().all(|one| one.ok) {
+        examine_kernel(&mut findings);
+    }
+    findings
+}
+
+/// Loads every program into a scope of its own that nothing runs in, and starts one process there
+/// to see whether the kernel calls them.
+fn examine_kernel(findings: &mut Vec<Finding>) {
+    findings.push(finding("memory under lockdown", programs::reading_method()));
+    let name = format!("doctor-{}", std::process::id());
+    let trial = || -> Result<Vec<Finding>> {
+        let Some(ownership) = scopes::Ownership::take(&name)? else {
+            anyhow::bail!("another doctor of the same number is at work");
+        };
+        let cgroup = Cgroup::create(&name)?;
+        let scope = ScopeId { cgroup: cgroup.id, level: cgroup.level };
+        let folder = cgroup.open()?;
+        let image = ringfence_policy::compile::compile(&[], &Default::default())?.image;
+        let mut found = vec![];
+        let attached =
+            Programs::try_each(scope, folder, &image, &scopes::pins(&name), |hook, result| {
+                let name = format!("{} ({})", hook.purpose, hook.name);
+                found.push(finding(&name, result.map(|()| "enforced".into())));
+            });
+        match attached {
+            Ok((programs, _)) => {
+                found.push(finding("programs are called", is_called(&cgroup)));
+                programs.remove();
+            }
+            Err(error) => found.push(finding("loading programs", Err(error))),
+        }
+        cgroup.remove()?;
+        ownership.release();
+        Ok(found)
+    };
+    match trial() {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(finding("a scope", Err(error))),
+    }
+}
+
+/// Starts a process in the scope, which checks that it is governed before it runs.
+fn is_called(cgroup: &Cgroup) -> Result<String> {
+    let words = ["true".into()];
+    let Some(command) = launch::command(&words, cgroup.entrance()?, None) else {
+        anyhow::bail!("no command");
+    };
+    let mut command: Command = command;
+    match command.status() {
+        Ok(_) => Ok("yes".into()),
+        Err(error) => match launch::explain(&words, error) {
+            // It came so far as to be governed; whether this machine has `true` is no matter.
+            launch::LaunchError::Refused { .. } => Ok("yes".into()),
+            error => Err(error.into()),
+        },
+    }
+}

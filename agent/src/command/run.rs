@@ -1,0 +1,268 @@
+//! `ringfence run`: governs one command and everything that it starts.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::process::ExitStatusExt as _,
+    path::PathBuf,
+    process::{ExitCode, ExitStatus},
+};
+
+use anyhow::{Context as _, Result, bail};
+use aya::maps::{MapData, RingBuf};
+use clap::{Args, ValueEnum};
+use ringfence_policy::Mode;
+use rustix::process::{Pid, Signal};
+use tokio::{
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    audit::{self, Audit},
+    cgroup::Cgroup,
+    kernel::{
+        programs::{KERNEL_BTF, Programs, ScopeId},
+        ring::Ring,
+    },
+    launch::{self, LaunchError},
+    policies, scopes,
+    user::{self, User},
+};
+
+/// Exit code when ringfence itself failed; the command was not started.
+pub(crate) const FAILED: u8 = 125;
+/// Exit code for a command that cannot be executed.
+const NOT_EXECUTABLE: u8 = 126;
+/// Exit code for a command that is not found.
+const NOT_FOUND: u8 = 127;
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// A policy; several hold together. Without one, the command may use the folder that it is
+    /// started in and the system's programs, and no network.
+    #[arg(long = "policy", value_name = "FILE")]
+    policies: Vec<PathBuf>,
+    /// Name of the scope, in events and of its cgroup.
+    #[arg(long)]
+    name: Option<String>,
+    /// Refuse what the policy does not allow, or only record it; the policy's own word otherwise.
+    #[arg(long, value_enum)]
+    mode: Option<ModeArgument>,
+    /// Append decision events to this file, `-` for the standard output.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// Run the command as this user.
+    #[arg(long)]
+    user: Option<String>,
+    /// Start although the policy asks for what cannot be enforced; what that is, is told.
+    #[arg(long)]
+    allow_degraded: bool,
+    /// The command and its arguments.
+    #[arg(required = true, last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModeArgument {
+    Enforce,
+    Observe,
+}
+
+/// Runs the command and returns its exit code.
+///
+/// # Errors
+///
+/// When the command was not started.
+pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
+    let mode = arguments.mode.map(|mode| match mode {
+        ModeArgument::Enforce => Mode::Enforce,
+        ModeArgument::Observe => Mode::Observe,
+    });
+    let policy = policies::load(&arguments.policies, mode, arguments.allow_degraded)?;
+    let user = arguments.user.as_deref().map(user::find).transpose()?;
+    check_machine()?;
+    let sink = arguments.events.as_deref().map(audit::open_sink).transpose()?;
+    clean_up_orphans()?;
+
+    let name = match &arguments.name {
+        Some(name) if scopes::is_name(name) => name.clone(),
+        Some(name) => bail!(
+            "`{name}` cannot be a scope's name: letters, digits, `-`, `_` and `.`, at most 64"
+        ),
+        None => format!("run-{}", std::process::id()),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (scope, events) = Scope::create(&name, &policy.tables.image)?;
+    let mut audit = Audit::new(name, (scope.cgroup.id, scope.cgroup.name.clone()), policy, sink);
+    let outcome = runtime.block_on(scope.govern(&arguments.command, user, events, &mut audit));
+    summarise(&audit);
+    scope.remove();
+    outcome
+}
+
+/// Says the one thing to do when this machine cannot be used at all.
+fn check_machine() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("attaching programs to the kernel needs root: try `sudo ringfence run …`");
+    }
+    if !fs::exists(KERNEL_BTF).unwrap_or(false) {
+        bail!("the kernel does not describe its types: one built with CONFIG_DEBUG_INFO_BTF does");
+    }
+    if let Ok(modules) = fs::read_to_string("/sys/kernel/security/lsm")
+        && !modules.split(',').any(|module| module.trim() == "bpf")
+    {
+        bail!(
+            "the kernel does not call BPF security programs: boot with `lsm={},bpf`",
+            modules.trim()
+        );
+    }
+    scopes::check_bpffs()
+}
+
+/// Removes what runs that were killed left behind. What still runs is left governed.
+fn clean_up_orphans() -> Result<()> {
+    for orphan in scopes::orphans()? {
+        if !orphan.is_running() {
+            orphan.remove()?;
+        }
+    }
+    Ok(())
+}
+
+/// A scope in force.
+struct Scope {
+    cgroup: Cgroup,
+    programs: Programs,
+    ownership: scopes::Ownership,
+}
+
+impl Scope {
+    fn create(name: &str, image: &[u8]) -> Result<(Self, RingBuf<MapData>)> {
+        let Some(ownership) = scopes::Ownership::take(name)? else {
+            bail!("a scope named `{name}` is in use by another `ringfence run`");
+        };
+        let cgroup = Cgroup::create(name).with_context(|| {
+            format!("scope `{name}` may be left over and still running: `ringfence detach` ends it")
+        })?;
+        let scope = ScopeId { cgroup: cgroup.id, level: cgroup.level };
+        let attached = cgroup
+            .open()
+            .map_err(anyhow::Error::from)
+            .and_then(|folder| Programs::attach(scope, folder, image, &scopes::pins(name)));
+        match attached {
+            Ok((programs, events)) => Ok((Self { cgroup, programs, ownership }, events)),
+            Err(error) => {
+                cgroup.remove()?;
+                ownership.release();
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs the command to its end, takes its events, and ends what it left running; returns its
+    /// exit code.
+    async fn govern(
+        &self,
+        words: &[OsString],
+        user: Option<User>,
+        events: RingBuf<MapData>,
+        audit: &mut Audit,
+    ) -> Result<ExitCode> {
+        let mut ring = Ring::new(events)?;
+        let entrance = self.cgroup.entrance().context("opening the scope's cgroup")?;
+        let command = launch::command(words, entrance, user).context("no command")?;
+        let code = match Command::from(command).spawn() {
+            Ok(child) => self.attend(child, &mut ring, audit).await,
+            Err(error) => not_started(launch::explain(words, error)),
+        };
+        // What is left of the command ends before the programs do, and nothing of it is ever
+        // ungoverned; what it did on the way is told.
+        self.cgroup.end()?;
+        self.programs.end_stragglers();
+        ring.take_all(|record| audit.take(record));
+        audit.account_lost(self.programs.lost());
+        audit.flush();
+        code
+    }
+
+    async fn attend(
+        &self,
+        mut child: Child,
+        ring: &mut Ring,
+        audit: &mut Audit,
+    ) -> Result<ExitCode> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        // The terminal sends these to the command as well, whose answer is what counts.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut quit = signal(SignalKind::quit())?;
+        loop {
+            tokio::select! {
+                status = child.wait() => return Ok(exit_code(status?)),
+                taken = ring.wait(|record| audit.take(record)) => {
+                    taken?;
+                    audit.account_lost(self.programs.lost());
+                    audit.flush();
+                }
+                _ = terminate.recv() => forward(&child, Signal::TERM),
+                _ = hang_up.recv() => forward(&child, Signal::HUP),
+                _ = interrupt.recv() => {}
+                _ = quit.recv() => {}
+            }
+        }
+    }
+
+    /// Takes the scope out of force, if nothing runs in it any more.
+    fn remove(self) {
+        if let Err(error) = self.cgroup.remove() {
+            eprintln!("ringfence: {error:#}; what is left stays governed: see `ringfence detach`");
+            return;
+        }
+        self.programs.remove();
+        self.ownership.release();
+    }
+}
+
+fn forward(child: &Child, signal: Signal) {
+    let process = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    if let Some(process) = process {
+        // It may have ended just now, which the loop is about to see.
+        let _ = rustix::process::kill_process(process, signal);
+    }
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// The exit code of a command that did not start.
+///
+/// # Errors
+///
+/// When it was ringfence that failed.
+fn not_started(error: LaunchError) -> Result<ExitCode> {
+    let LaunchError::Refused { error: cause, .. } = &error else { bail!(error) };
+    let code = match cause.kind() {
+        io::ErrorKind::NotFound => NOT_FOUND,
+        _ => NOT_EXECUTABLE,
+    };
+    eprintln!("ringfence: {error}");
+    Ok(ExitCode::from(code))
+}
+
+/// Says on the standard error what was refused, if anything: a program's own message seldom tells
+/// why it failed.
+fn summarise(audit: &Audit) {
+    if audit.observed > 0 {
+        eprintln!("ringfence: {} acts would have been refused", audit.observed);
+    }
+    if audit.denied > 0 {
+        eprintln!("ringfence: {} acts were refused, among them:", audit.denied);
+        for example in &audit.examples {
+            eprintln!("  {example}");
+        }
+    }
+}

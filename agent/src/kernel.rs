@@ -1,0 +1,8 @@
+//! The kernel side, as seen from user space: what the kernel offers, and the programs in it.
+
+pub(crate) mod btf;
+pub(crate) mod hooks;
+pub(crate) mod object;
+pub(crate) mod programs;
+pub(crate) mod ring;
+pub(crate) mod sys;

@@ -1,0 +1,72 @@
+//! The hooks that ringfence attaches, and what each is for.
+
+/// How a program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attachment {
+    /// To a hook of the Linux security module framework, for the whole machine.
+    SecurityModule,
+    /// To the socket address hooks of the scope's cgroup.
+    SocketAddress,
+    /// To the egress hook of the scope's cgroup.
+    Packet,
+}
+
+/// One program of the object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hook {
+    /// Name of the program, which is the hook's for security module hooks.
+    pub(crate) name: &'static str,
+    /// How it is attached.
+    pub(crate) attachment: Attachment,
+    /// What is not enforced where the kernel lacks it.
+    pub(crate) purpose: &'static str,
+}
+
+const fn lsm(name: &'static str, purpose: &'static str) -> Hook {
+    Hook { name, attachment: Attachment::SecurityModule, purpose }
+}
+
+const fn address(name: &'static str, purpose: &'static str) -> Hook {
+    Hook { name, attachment: Attachment::SocketAddress, purpose }
+}
+
+/// Every hook, those that bring tasks under the policy first.
+pub(crate) const HOOKS: &[Hook] = &[
+    lsm("task_alloc", "children stay governed"),
+    lsm("bpf", "the bpf system call"),
+    lsm("file_open", "reading and writing files"),
+    lsm("file_receive", "descriptors from other processes"),
+    lsm("path_mknod", "creating files"),
+    lsm("path_mkdir", "creating folders"),
+    lsm("path_symlink", "creating symbolic links"),
+    lsm("path_unlink", "deleting files"),
+    lsm("path_rmdir", "deleting folders"),
+    lsm("path_rename", "renaming"),
+    lsm("path_link", "hard links"),
+    lsm("path_truncate", "truncating"),
+    lsm("path_chmod", "changing modes"),
+    lsm("path_chown", "changing owners"),
+    lsm("bprm_check_security", "executing programs"),
+    lsm("bprm_committed_creds", "which program a process runs"),
+    lsm("mmap_file", "mapping files executable"),
+    lsm("file_mprotect", "making mappings executable"),
+    lsm("socket_create", "kinds of socket"),
+    lsm("socket_connect", "connecting"),
+    lsm("socket_sendmsg", "sending"),
+    lsm("sb_mount", "mounting"),
+    lsm("move_mount", "moving mounts"),
+    lsm("sb_pivotroot", "changing the root"),
+    lsm("sb_umount", "unmounting"),
+    lsm("sb_remount", "remounting"),
+    lsm("path_chroot", "changing the root"),
+    lsm("userns_create", "user namespaces"),
+    lsm("perf_event_open", "performance events"),
+    lsm("capable", "mounts and namespaces by calls without a hook"),
+    lsm("task_kill", "signals"),
+    lsm("ptrace_access_check", "tracing"),
+    address("connect4", "connecting over IPv4"),
+    address("connect6", "connecting over IPv6"),
+    address("sendmsg4", "sending over IPv4"),
+    address("sendmsg6", "sending over IPv6"),
+    Hook { name: "egress", attachment: Attachment::Packet, purpose: "packets" },
+];

@@ -1,0 +1,248 @@
+//! Loads the kernel programs with a policy, attaches them, and pins them so that they outlive
+//! this process.
+
+use std::{
+    fs,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{Array, MapData, RingBuf},
+    programs::{
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Lsm,
+        links::{FdLink, PinnedLink},
+    },
+};
+use ringfence_common::layout::{Layout, Settings, kfunc};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use zerocopy::IntoBytes;
+
+use super::{
+    btf::Btf,
+    hooks::{Attachment, HOOKS, Hook},
+    object, sys,
+};
+
+/// Where the kernel describes its types.
+pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Lists of processes that are read to end those that left their cgroup.
+const MAX_ROUNDS: usize = 200;
+
+/// The compiled kernel programs. Aligned, since an ELF parser reads words from it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence-ebpf"));
+
+/// The cgroup that a scope governs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScopeId {
+    /// Identifier of the cgroup.
+    pub(crate) cgroup: u64,
+    /// Its depth below the root of the hierarchy.
+    pub(crate) level: u32,
+}
+
+/// The programs of a scope, in force.
+pub(crate) struct Programs {
+    /// Kept so that the maps stay reachable.
+    object: Ebpf,
+    links: Vec<PinnedLink>,
+    pins: PathBuf,
+    lost: Array<MapData, u64>,
+}
+
+/// What the kernel is told, from its own description of itself.
+fn settings(btf: &Btf, scope: ScopeId, image: &[u8]) -> Result<Settings> {
+    let layout = Layout::try_from_fn(|structure, member| btf.offset(structure, member))
+        .context("the kernel's structures are not what ringfence knows")?;
+    let by_cast = btf.function("bpf_rdonly_cast").and(btf.structure("timespec64"));
+    Ok(Settings {
+        cgroup: scope.cgroup,
+        cgroup_level: scope.level,
+        scope: 0,
+        image_bytes: u32::try_from(image.len()).context("the policy image is too large")?,
+        readable_type: by_cast.unwrap_or(0),
+        layout,
+        spare: 0,
+    })
+}
+
+fn kernel_btf() -> Result<Btf> {
+    let bytes = fs::read(KERNEL_BTF).with_context(|| KERNEL_BTF.to_owned())?;
+    Ok(Btf::parse(bytes)?)
+}
+
+/// How the programs read the kernel's memory here.
+///
+/// # Errors
+///
+/// When they cannot.
+pub(crate) fn reading_method() -> Result<String> {
+    let btf = kernel_btf()?;
+    if btf.function("bpf_rdonly_cast").is_some() {
+        return Ok("typed loads, which no lockdown refuses".into());
+    }
+    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    if lockdown.contains("[confidentiality]") {
+        bail!("lockdown=confidentiality refuses reads, and the kernel has no bpf_rdonly_cast");
+    }
+    Ok("bpf_probe_read_kernel".into())
+}
+
+impl Programs {
+    /// Loads and attaches every program for a scope and pins the links in the folder `pins`,
+    /// which must be new. From the return on, the policy is in force.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a program or lacks a hook; the message names which, and nothing
+    /// stays attached.
+    pub(crate) fn attach(
+        scope: ScopeId,
+        cgroup: impl AsFd,
+        image: &[u8],
+        pins: &Path,
+    ) -> Result<(Self, RingBuf<MapData>)> {
+        let mut failure = None;
+        let attached = Self::try_each(scope, cgroup, image, pins, |hook, result| {
+            if let Err(error) = result {
+                let what =
+                    format!("this kernel cannot enforce {} (hook `{}`)", hook.purpose, hook.name);
+                failure.get_or_insert(error.context(what));
+            }
+        })?;
+        match failure {
+            None => Ok(attached),
+            Some(error) => {
+                attached.0.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// As [`Self::attach`], but goes on where a hook fails and tells of each.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be loaded at all.
+    pub(crate) fn try_each(
+        scope: ScopeId,
+        cgroup: impl AsFd,
+        image: &[u8],
+        pins: &Path,
+        mut tell: impl FnMut(&Hook, Result<()>),
+    ) -> Result<(Self, RingBuf<MapData>)> {
+        let btf = kernel_btf()?;
+        let settings = settings(&btf, scope, image)?;
+        let mut bytes = OBJECT.to_vec();
+        if let Some(function) = btf.function("bpf_rdonly_cast") {
+            object::call_kernel_function(&mut bytes, kfunc::RDONLY_CAST, function)?;
+        }
+        object::set_value_size(&mut bytes, "IMAGES", settings.image_bytes)?;
+        drop(btf);
+
+        let mut object = EbpfLoader::new()
+            // Task storage, which the loader creates but has no type for.
+            .allow_unsupported_maps()
+            .verifier_log_level(VerifierLogLevel::DISABLE)
+            .override_global("SETTINGS", settings.as_bytes(), true)
+            .load(&bytes)
+            .context("loading the kernel programs")?;
+        fill_image(&mut object, image)?;
+        let events = RingBuf::try_from(object.take_map("EVENTS").context("no map EVENTS")?)?;
+        let lost = Array::try_from(object.take_map("LOST").context("no map LOST")?)?;
+
+        fs::create_dir_all(pins).with_context(|| pins.display().to_string())?;
+        let kernel = aya::Btf::from_sys_fs()?;
+        let mut this = Self { object, links: vec![], pins: pins.to_owned(), lost };
+        for hook in HOOKS {
+            let pinned = attach(&mut this.object, hook, &cgroup, &kernel)
+                .and_then(|link| Ok(link.pin(this.pins.join(hook.name))?));
+            tell(hook, pinned.map(|link| this.links.push(link)));
+        }
+        Ok((this, events))
+    }
+
+    /// Ends processes that are governed but are not in the scope's cgroup any more. Those that it
+    /// holds are ended with it.
+    pub(crate) fn end_stragglers(&self) {
+        let Some(aya::maps::Map::Unsupported(tasks)) = self.object.map("TASKS") else { return };
+        let size = tasks.info().map_or(0, |info| info.value_size()) as usize;
+        let mut value = vec![0; size];
+        // A process may fork while the list is read; a list without any is the end.
+        for _ in 0..MAX_ROUNDS {
+            let mut ended = false;
+            for process in processes() {
+                let Ok(handle) = pidfd_open(process, PidfdFlags::empty()) else { continue };
+                if sys::has_task(tasks.fd(), &handle, &mut value) {
+                    ended |= pidfd_send_signal(&handle, Signal::KILL).is_ok();
+                }
+            }
+            if !ended {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// How many events the kernel had no room for so far.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.get(&0, 0).unwrap_or(0)
+    }
+
+    /// Takes the programs out of force and removes their pins.
+    pub(crate) fn remove(self) {
+        for link in self.links {
+            // What cannot be unpinned is cleaned up by the next start.
+            drop(link.unpin());
+        }
+        let _ = fs::remove_dir(&self.pins);
+        if let Some(parent) = self.pins.parent() {
+            // Stays while other scopes are in it.
+            let _ = fs::remove_dir(parent);
+        }
+    }
+}
+
+/// Every process that this one sees.
+fn processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+}
+
+/// Writes the policy image; the map is as large as the image.
+fn fill_image(ebpf: &mut Ebpf, image: &[u8]) -> Result<()> {
+    let map = ebpf.map_mut("IMAGES").context("no map IMAGES")?;
+    let aya::maps::Map::Array(data) = map else {
+        anyhow::bail!("map IMAGES is not an array");
+    };
+    sys::set_only_element(data.fd(), image).context("writing the policy image")
+}
+
+fn attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: &impl AsFd, kernel: &aya::Btf) -> Result<FdLink> {
+    let program = ebpf.program_mut(hook.name).context("the object lacks the program")?;
+    Ok(match hook.attachment {
+        Attachment::SecurityModule => {
+            let program: &mut Lsm = program.try_into()?;
+            program.load(hook.name, kernel)?;
+            let link = program.attach()?;
+            program.take_link(link)?.into()
+        }
+        Attachment::SocketAddress => {
+            let program: &mut CgroupSockAddr = program.try_into()?;
+            program.load()?;
+            let link = program.attach(cgroup, CgroupAttachMode::Single)?;
+            program.take_link(link)?.try_into()?
+        }
+        Attachment::Packet => {
+            let program: &mut CgroupSkb = program.try_into()?;
+            program.load()?;
+            let link =
+                program.attach(cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)?;
+            program.take_link(link)?.try_into()?
+        }
+    })
+}

@@ -1,0 +1,53 @@
+//! `ringfence`: kernel-enforced boundaries for AI agents.
+
+mod audit;
+mod cgroup;
+mod command;
+mod kernel;
+mod launch;
+mod policies;
+mod resolve;
+mod scopes;
+mod user;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Refuses, in the kernel, what a policy does not allow a program and all that it starts.
+#[derive(Debug, Parser)]
+#[command(name = "ringfence", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Govern one command and everything that it starts.
+    Run(command::run::RunArguments),
+    /// Validate policies, and ask what they decide.
+    #[command(subcommand)]
+    Policy(command::policy::PolicyCommand),
+    /// Find out, by trying, what this kernel can enforce.
+    Doctor(command::doctor::DoctorArguments),
+    /// Remove what runs that were killed left behind; commands that still run are ended.
+    Detach,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // What a failure of ringfence itself is to a script: `run` has the command's own codes to
+    // keep apart from it.
+    let is_run = matches!(arguments.command, Command::Run(_));
+    let result = match arguments.command {
+        Command::Run(arguments) => command::run::run(&arguments),
+        Command::Policy(command) => command::policy::run(command),
+        Command::Doctor(arguments) => command::doctor::run(&arguments),
+        Command::Detach => command::detach::run(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("ringfence: {error:#}");
+        ExitCode::from(if is_run { command::run::FAILED } else { 1 })
+    })
+}

@@ -1,0 +1,132 @@
+//! From policy files to the tables that are loaded.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use ringfence_policy::{
+    Boundary, Document, Mode, Source, check_together,
+    compile::{Tables, compile},
+    parse, read_source,
+};
+
+use crate::resolve;
+
+/// What a run is governed by.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    /// The image, and what its rule numbers stand for.
+    pub(crate) tables: Tables,
+    /// SHA-256 of the image.
+    pub(crate) sha256: String,
+}
+
+/// Reads, checks and compiles policies. Findings go to the standard error.
+///
+/// # Errors
+///
+/// When a document has errors, asks for what is not enforced (unless `allow_degraded`), or cannot
+/// be compiled. Nothing is half applied.
+pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) -> Result<Policy> {
+    let sources = if files.is_empty() { vec![workspace_only()?] } else { read_all(files)? };
+    let mut documents: Vec<Document> = vec![];
+    let mut is_wrong = false;
+    for source in &sources {
+        let parsed = parse(source, None);
+        for finding in parsed.diagnostics.iter().filter(|finding| finding.is_error()) {
+            eprint!("{finding}");
+        }
+        match parsed.document {
+            Some(document) => documents.push(document),
+            None => is_wrong = true,
+        }
+    }
+    for finding in check_together(&documents) {
+        if finding.is_error() {
+            eprint!("{finding}");
+            is_wrong = true;
+        }
+    }
+    if is_wrong {
+        bail!("the command was not started: correct the policy first");
+    }
+    refuse_unenforced(&documents, allow_degraded)?;
+    let boundaries: Vec<Boundary> = documents
+        .into_iter()
+        .map(|document| match mode {
+            Some(mode) => document.boundary.with_mode(mode),
+            None => document.boundary,
+        })
+        .collect();
+    let resolved = resolve::hosts(&boundaries);
+    let tables = compile(&boundaries, &resolved)
+        .with_context(|| "the policy cannot be compiled for the kernel".to_owned())?;
+    for (host, address) in &tables.dropped {
+        eprintln!(
+            "ringfence: warning: {host} has the address {address}, which is private or special: \
+             it stays closed unless a rule lists the address itself"
+        );
+    }
+    let sha256 = tables.sha256();
+    Ok(Policy { tables, sha256 })
+}
+
+fn read_all(files: &[PathBuf]) -> Result<Vec<Source>> {
+    let mut sources = vec![];
+    for file in files {
+        match read_source(file) {
+            Ok(source) => sources.push(source),
+            Err(finding) => {
+                eprint!("{finding}");
+                bail!("the command was not started: correct the policy first");
+            }
+        }
+    }
+    Ok(sources)
+}
+
+/// Nothing is half enforced: a rule that this version does not know how to enforce stops the
+/// start.
+fn refuse_unenforced(documents: &[Document], allow_degraded: bool) -> Result<()> {
+    let all: Vec<_> = documents.iter().flat_map(Document::unenforced).collect();
+    for (place, what) in &all {
+        let severity = if allow_degraded { "warning: NOT ENFORCED" } else { "error" };
+        eprintln!("ringfence: {severity}: {place}: {what}");
+    }
+    if !all.is_empty() && !allow_degraded {
+        bail!(
+            "the policy asks for what this version does not enforce; take it out, or accept it \
+             with --allow-degraded"
+        );
+    }
+    Ok(())
+}
+
+/// The policy of a run that names none: the folder it is started in, and no network.
+fn workspace_only() -> Result<Source> {
+    let folder = std::env::current_dir().context("the current folder")?;
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    if folder.parent().is_none() || Some(&folder) == home.as_ref() {
+        bail!(
+            "without --policy a command may use the folder it is started in, and {} is too much: \
+             change to a project's folder, or give a policy",
+            folder.display()
+        );
+    }
+    let folder = folder.to_str().context("the current folder's name is not UTF-8")?;
+    let mut pattern = String::new();
+    for character in folder.chars() {
+        if "*?[]{}\\".contains(character) {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    // JSON's strings are YAML's: this quotes whatever stands in the name.
+    let pattern = serde_json::to_string(&format!("{pattern}/**"))?;
+    let text = format!(
+        "boundary: 1\nfiles:\n  - {{ path: {pattern}, allow: [read, write] }}\nexec:\n  \
+         - {{ path: {pattern}, allow: true }}\n  - {{ path: \"/usr/**\", allow: true }}\n  \
+         - {{ path: \"/bin/**\", allow: true }}\n  - {{ path: \"/sbin/**\", allow: true }}\n\
+         egress: []\n"
+    );
+    Ok(Source::new("built-in", text))
+}

@@ -1,0 +1,184 @@
+//! The scopes on this machine: who owns which, and what those leave behind whose owner was killed.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::cgroup;
+
+/// Where links are pinned; a bpffs is mounted there on every machine with systemd.
+const BPFFS: &str = "/sys/fs/bpf";
+/// `BPF_FS_MAGIC` (`linux/magic.h`).
+const BPFFS_MAGIC: u64 = 0xcafe_4a11;
+const LOCKS: &str = "/run/ringfence";
+
+/// The folder that a scope's links are pinned in.
+pub(crate) fn pins(scope: &str) -> PathBuf {
+    Path::new(BPFFS).join("ringfence").join(scope)
+}
+
+/// Checks that links can be pinned.
+///
+/// # Errors
+///
+/// With what to do.
+pub(crate) fn check_bpffs() -> Result<()> {
+    let magic = rustix::fs::statfs(BPFFS).map(|stat| stat.f_type as u64);
+    if magic != Ok(BPFFS_MAGIC) {
+        bail!("no bpffs is mounted: `mount -t bpf bpf {BPFFS}` mounts it");
+    }
+    Ok(())
+}
+
+/// Whether this can be a scope's name: it becomes the name of folders.
+pub(crate) fn is_name(name: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    (1..=64).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(is_word)
+}
+
+/// A scope that this process owns. The kernel gives the lock back when the process ends, however
+/// it ends.
+#[derive(Debug)]
+pub(crate) struct Ownership {
+    _lock: File,
+    path: PathBuf,
+}
+
+impl Ownership {
+    /// Takes a scope's name, or `None` when another process has it.
+    ///
+    /// # Errors
+    ///
+    /// When the lock cannot be made.
+    pub(crate) fn take(scope: &str) -> Result<Option<Self>> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(LOCKS).context(LOCKS)?;
+        let path = Path::new(LOCKS).join(format!("{scope}.lock"));
+        loop {
+            let lock = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .open(&path)
+                .with_context(|| path.display().to_string())?;
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                Err(error) => return Err(error).context("locking the scope"),
+            }
+            // The owner before may have removed the file between the opening and the lock.
+            let is_current = fs::metadata(&path)
+                .is_ok_and(|now| lock.metadata().is_ok_and(|own| own.ino() == now.ino()));
+            if is_current {
+                return Ok(Some(Self { _lock: lock, path }));
+            }
+        }
+    }
+
+    /// Gives the name back and leaves nothing.
+    pub(crate) fn release(self) {
+        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_dir(LOCKS);
+    }
+}
+
+/// A scope whose owner is gone.
+#[derive(Debug)]
+pub(crate) struct Orphan {
+    /// Its name.
+    pub(crate) name: String,
+    ownership: Ownership,
+}
+
+impl Orphan {
+    fn cgroup(&self) -> Option<PathBuf> {
+        cgroup::existing().into_iter().find(|(name, _)| *name == self.name).map(|(_, path)| path)
+    }
+
+    /// Whether its command, or what that started, still runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.cgroup().is_some_and(|path| cgroup::is_populated(&path))
+    }
+
+    /// Ends what runs in it, and removes it.
+    ///
+    /// # Errors
+    ///
+    /// When processes do not end: then they stay governed.
+    pub(crate) fn remove(self) -> Result<()> {
+        if let Some(path) = self.cgroup() {
+            cgroup::end(&path)?;
+        }
+        remove_pins(&pins(&self.name)).with_context(|| format!("unpinning {}", self.name))?;
+        self.ownership.release();
+        Ok(())
+    }
+}
+
+/// Removes a folder of pins, and with it what nothing else holds in the kernel.
+pub(crate) fn remove_pins(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        fs::remove_file(entry?.path())?;
+    }
+    fs::remove_dir(folder)?;
+    if let Some(parent) = folder.parent() {
+        // Stays while other scopes are in it.
+        let _ = fs::remove_dir(parent);
+    }
+    Ok(())
+}
+
+/// Every scope on this machine that no process owns, told by its pins, cgroup or lock.
+///
+/// # Errors
+///
+/// When a lock cannot be made.
+pub(crate) fn orphans() -> Result<Vec<Orphan>> {
+    let listed = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let mut names = listed(&Path::new(BPFFS).join("ringfence"));
+    names.extend(cgroup::existing().into_iter().map(|(name, _)| name));
+    names.extend(
+        listed(Path::new(LOCKS))
+            .into_iter()
+            .filter_map(|file| file.strip_suffix(".lock").map(str::to_owned)),
+    );
+    names.sort();
+    names.dedup();
+    let mut orphans = vec![];
+    for name in names {
+        if let Some(ownership) = Ownership::take(&name)? {
+            orphans.push(Orphan { name, ownership });
+        }
+    }
+    Ok(orphans)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_elsewhere_are_no_names() {
+        for name in ["coder", "a-b_c.1", &"x".repeat(64)] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", ".", "..", "a/b", "a b", "ä", ".hidden", &"x".repeat(65)] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}
