@@ -1,0 +1,66 @@
+//! The programs that go into virtual machines, built so that they run in any of them.
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::{Result, bail};
+
+use crate::run;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The programs of the project, linked statically.
+#[derive(Debug)]
+pub(crate) struct Products {
+    /// The agent.
+    pub(crate) ringfence: PathBuf,
+    /// Runs the tests of the package `ringfence-tests` inside a virtual machine.
+    pub(crate) vm_tests: PathBuf,
+    /// Shows what ringfence refuses.
+    pub(crate) demo: PathBuf,
+}
+
+impl Products {
+    /// Builds them.
+    ///
+    /// # Errors
+    /// When cargo fails, or does not leave a program behind that we count on.
+    pub(crate) fn build() -> Result<Self> {
+        println!("build: ringfence and its tests, statically linked");
+        let start = Instant::now();
+        let directory = run::cargo_target_directory();
+        let mut cargo = run::cargo();
+        cargo
+            .args(["build", "--release", "-p", "ringfence", "-p", "ringfence-tests"])
+            // With a target of its own, the flags are for the programs alone: build scripts and
+            // procedural macros cannot be static.
+            .args(["--target", TARGET, "--target-dir"])
+            .arg(&directory)
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        run::run(&mut cargo)?;
+        println!("build: done in {} s", start.elapsed().as_secs());
+
+        let program = |name: &str| {
+            let path = directory.join(TARGET).join("release").join(name);
+            if !path.is_file() {
+                bail!("cargo built no program `{name}` ({} is missing)", path.display());
+            }
+            Ok(path)
+        };
+        Ok(Self {
+            ringfence: program("ringfence")?,
+            vm_tests: program("ringfence-vm-tests")?,
+            demo: program("ringfence-demo")?,
+        })
+    }
+
+    /// Where each goes in a virtual machine, with the examples.
+    pub(crate) fn additions(&self) -> Vec<(PathBuf, PathBuf)> {
+        vec![
+            (self.ringfence.clone(), "/usr/local/bin/ringfence".into()),
+            (self.vm_tests.clone(), "/usr/local/bin/ringfence-vm-tests".into()),
+            (self.demo.clone(), "/usr/local/bin/ringfence-demo".into()),
+            (run::root().join("examples"), "/examples".into()),
+        ]
+    }
+}
