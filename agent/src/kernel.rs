@@ -3,6 +3,7 @@
 pub(crate) mod btf;
 pub(crate) mod hooks;
 pub(crate) mod object;
+pub(crate) mod probe;
 pub(crate) mod programs;
 pub(crate) mod ring;
 pub(crate) mod sys;

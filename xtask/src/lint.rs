@@ -34,7 +34,8 @@ pub(crate) fn lint() -> Suite {
         &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
     );
     if has_cargo_deny() {
-        check(&mut suite, "deny", &["deny", "check"]);
+        // Advisories need a database from the network; the rest does not.
+        check(&mut suite, "deny", &["deny", "check", "bans", "licenses", "sources"]);
     } else {
         let reason = "cargo-deny is not installed; `cargo install cargo-deny` brings it";
         suite.skipped.push(("deny".into(), reason.into()));

@@ -11,7 +11,10 @@ use serde::Serialize;
 
 use crate::{
     cgroup::{self, Cgroup},
-    kernel::programs::{self, KERNEL_BTF, Programs, ScopeId},
+    kernel::{
+        probe::{self, KERNEL_BTF},
+        programs::{Programs, ScopeId},
+    },
     launch, scopes,
 };
 
@@ -109,7 +112,7 @@ fn examine() -> Vec<Finding> {
 /// Loads every program into a scope of its own that nothing runs in, and starts one process there
 /// to see whether the kernel calls them.
 fn examine_kernel(findings: &mut Vec<Finding>) {
-    findings.push(finding("memory under lockdown", programs::reading_method()));
+    findings.push(finding("memory under lockdown", probe::reading_method()));
     let name = format!("doctor-{}", std::process::id());
     let trial = || -> Result<Vec<Finding>> {
         let Some(ownership) = scopes::Ownership::take(&name)? else {

@@ -22,7 +22,8 @@ use crate::{
     audit::{self, Audit},
     cgroup::Cgroup,
     kernel::{
-        programs::{KERNEL_BTF, Programs, ScopeId},
+        probe::KERNEL_BTF,
+        programs::{Programs, ScopeId},
         ring::Ring,
     },
     launch::{self, LaunchError},

@@ -1,7 +1,7 @@
 //! Reads the kernel's BTF (`/sys/kernel/btf/vmlinux`): where structures keep their members, and
 //! the identifiers of functions and types. Format: the kernel's `Documentation/bpf/btf.rst`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use thiserror::Error;
 
@@ -81,6 +81,7 @@ pub(crate) struct Btf {
     types: Vec<Type>,
     structures: HashMap<Vec<u8>, u32>,
     functions: HashMap<Vec<u8>, u32>,
+    variables: HashSet<Vec<u8>>,
 }
 
 fn word(data: &[u8], at: usize) -> Option<u32> {
@@ -112,6 +113,7 @@ impl Btf {
             types: vec![void],
             structures: HashMap::new(),
             functions: HashMap::new(),
+            variables: HashSet::new(),
             strings,
             data,
         };
@@ -152,6 +154,7 @@ impl Btf {
                 // The first of a name wins, as in the kernel's own lookups.
                 kind::STRUCT => _ = self.structures.entry(name).or_insert(id),
                 kind::FUNC => _ = self.functions.entry(name).or_insert(id),
+                kind::VAR => _ = self.variables.insert(name),
                 _ => {}
             }
         }
@@ -168,6 +171,11 @@ impl Btf {
     /// The identifier of a function, if the kernel has it.
     pub(crate) fn function(&self, name: &str) -> Option<u32> {
         self.functions.get(name.as_bytes()).copied()
+    }
+
+    /// Whether the kernel describes a variable of this name: those that each CPU has.
+    pub(crate) fn has_variable(&self, name: &str) -> bool {
+        self.variables.contains(name.as_bytes())
     }
 
     /// The identifier of a structure, if the kernel has it.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, MapData, RingBuf},
@@ -24,11 +24,8 @@ use zerocopy::IntoBytes;
 use super::{
     btf::Btf,
     hooks::{Attachment, HOOKS, Hook},
-    object, sys,
+    object, probe, sys,
 };
-
-/// Where the kernel describes its types.
-pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// Lists of processes that are read to end those that left their cgroup.
 const MAX_ROUNDS: usize = 200;
@@ -68,28 +65,6 @@ fn settings(btf: &Btf, scope: ScopeId, image: &[u8]) -> Result<Settings> {
         layout,
         spare: 0,
     })
-}
-
-fn kernel_btf() -> Result<Btf> {
-    let bytes = fs::read(KERNEL_BTF).with_context(|| KERNEL_BTF.to_owned())?;
-    Ok(Btf::parse(bytes)?)
-}
-
-/// How the programs read the kernel's memory here.
-///
-/// # Errors
-///
-/// When they cannot.
-pub(crate) fn reading_method() -> Result<String> {
-    let btf = kernel_btf()?;
-    if btf.function("bpf_rdonly_cast").is_some() {
-        return Ok("typed loads, which no lockdown refuses".into());
-    }
-    let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
-    if lockdown.contains("[confidentiality]") {
-        bail!("lockdown=confidentiality refuses reads, and the kernel has no bpf_rdonly_cast");
-    }
-    Ok("bpf_probe_read_kernel".into())
 }
 
 impl Programs {
@@ -135,7 +110,8 @@ impl Programs {
         pins: &Path,
         mut tell: impl FnMut(&Hook, Result<()>),
     ) -> Result<(Self, RingBuf<MapData>)> {
-        let btf = kernel_btf()?;
+        let btf = probe::kernel_btf()?;
+        probe::check_preemption(&btf)?;
         let settings = settings(&btf, scope, image)?;
         let mut bytes = OBJECT.to_vec();
         if let Some(function) = btf.function("bpf_rdonly_cast") {
