@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use ringfence_common::{Action, Reason, Verdict, event::Record};
+use ringfence_common::{Action, Verdict, event::Record};
 
 use crate::policies::Policy;
 pub(crate) use record::Clock;
@@ -144,9 +144,14 @@ impl Audit {
 }
 
 /// The new process tries the `bpf` system call before the command is executed, to see whether it
-/// is governed: no act of the command's.
+/// is governed: no act of the command's. Older kernels ask for the capability first.
 fn is_launch_probe(record: &Record<'_>) -> bool {
-    record.event.action == Action::Bpf as u8
-        && record.event.exe_length == 0
-        && record.event.reason == Reason::SelfProtection.number()
+    let event = record.event;
+    let is_bpf = event.action == Action::Bpf as u8
+        || (event.action == Action::Capability as u8
+            && matches!(event.destination.detail, CAP_SYS_ADMIN | CAP_BPF));
+    is_bpf && event.exe_length == 0
 }
+
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_BPF: u32 = 39;

@@ -38,6 +38,7 @@ layout! {
     file_inode = "file" "f_inode",
     file_flags = "file" "f_flags",
     file_mode = "file" "f_mode",
+    file_private = "file" "private_data",
     path_mount = "path" "mnt",
     path_dentry = "path" "dentry",
     dentry_parent = "dentry" "d_parent",
@@ -54,12 +55,18 @@ layout! {
     inode_mode = "inode" "i_mode",
     inode_links = "inode" "i_nlink",
     task_nsproxy = "task_struct" "nsproxy",
+    task_real_cred = "task_struct" "real_cred",
     task_parent = "task_struct" "real_parent",
     task_process = "task_struct" "tgid",
     nsproxy_mount = "nsproxy" "mnt_ns",
     binprm_file = "linux_binprm" "file",
     vma_file = "vm_area_struct" "vm_file",
     socket_sock = "socket" "sk",
+    sock_cgroup = "sock" "sk_cgrp_data.cgroup",
+    cgroup_level = "cgroup" "level",
+    cgroup_ancestors = "cgroup" "ancestors",
+    cgroup_node = "cgroup" "kn",
+    node_id = "kernfs_node" "id",
     sock_family = "sock_common" "skc_family",
     sock_type = "sock" "sk_type",
     sock_protocol = "sock" "sk_protocol",
@@ -84,8 +91,6 @@ pub struct Settings {
     pub readable_type: u32,
     /// Where members are.
     pub layout: Layout,
-    /// Keeps the size a multiple of 8 without padding.
-    pub spare: u32,
 }
 
 impl Settings {
@@ -97,7 +102,6 @@ impl Settings {
         image_bytes: 0,
         readable_type: 0,
         layout: Layout::EMPTY,
-        spare: 0,
     };
 }
 

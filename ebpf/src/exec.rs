@@ -11,7 +11,7 @@ use crate::{
     emit::{self, EACCES},
     file::{address, resolve},
     kernel::{load_u64, offset, read_u32, read_u64, write_u64},
-    path::{Ascent, Location, climb},
+    path::{Ascent, Location, climb, magic},
     scope::{STARTED, Subject, Task, governed, subject},
     table::table,
 };
@@ -19,25 +19,42 @@ use crate::{
 /// `PROT_EXEC`.
 const PROT_EXEC: u64 = 4;
 
-/// Judges a file that would be executed. `started` is set for a program that is not the first.
+/// The file would be run as a program, and not mapped by one.
+const AS_PROGRAM: u32 = 2;
+
+/// Judges a file that would be executed. `how` has [`STARTED`] for a program that is not the
+/// first, and [`AS_PROGRAM`].
 #[inline(never)]
-fn judge(task: &mut Task, file: u64, started: u32) -> i32 {
+fn judge(task: &mut Task, file: u64, how: u32) -> i32 {
+    let started = how & STARTED != 0;
     let Some(table) = table() else { return -EACCES };
     let location = Location::of_file(file);
     if !files::governs(&table, Right::Exec.bit()) {
         // The path tells nothing then, but whether programs may be started at all is asked.
-        let decision = files::decide_exec(&table, files::DEAD, started != 0);
+        let decision = files::decide_exec(&table, files::DEAD, started);
         task.room.position = PATH_BYTES as u32;
         return emit::paths(task, Action::Exec, decision, None);
     }
+    if how & AS_PROGRAM == 0 && is_memfd(location) {
+        // As good as anonymous memory, which may be executable: just-in-time compilers use both.
+        return 0;
+    }
     let decision = match resolve(&mut task.room, table, location, Right::Exec.bit()) {
-        Ok(_) if read_u32(location.inode() + offset!(inode_links)) == 0 => {
+        Ok(_)
+            if how & AS_PROGRAM != 0 && read_u32(location.inode() + offset!(inode_links)) == 0 =>
+        {
             files::violation(&table, Reason::UnnamedProgram)
         }
-        Ok(state) => files::decide_exec(&table, state, started != 0),
+        Ok(state) => files::decide_exec(&table, state, started),
         Err(decision) => decision,
     };
     emit::paths(task, Action::Exec, decision, None)
+}
+
+/// Whether a file has memory for its only place, and no name: it is its own root.
+#[inline(always)]
+fn is_memfd(location: Location) -> bool {
+    location.magic() == magic::TMPFS && location.is_nameless()
 }
 
 /// `security_bprm_check(struct linux_binprm *bprm)`: once for each link of an interpreter chain.
@@ -45,7 +62,7 @@ fn judge(task: &mut Task, file: u64, started: u32) -> i32 {
 pub fn bprm_check_security(ctx: LsmContext) -> i32 {
     governed(Action::Exec, EACCES, |task| {
         let file = read_u64(address(&ctx, 0) + offset!(binprm_file));
-        judge(task, file, task.flags & STARTED)
+        judge(task, file, task.flags & STARTED | AS_PROGRAM)
     })
 }
 

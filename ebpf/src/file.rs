@@ -11,6 +11,7 @@ use ringfence_common::{
 use crate::{
     emit::{self, EACCES},
     kernel::{offset, read_u16, read_u32},
+    network,
     path::{Ascent, Location, PathRoom, climb, magic},
     scope::{Task, governed, second_path},
     table::{Table, table, walk},
@@ -22,6 +23,8 @@ const FMODE_READ: u32 = 1;
 const FMODE_WRITE: u32 = 2;
 /// `__FMODE_EXEC`: the kernel opens the file to execute it; user space cannot set it.
 const FMODE_EXEC: u32 = 0x20;
+/// `FMODE_BACKING`: the file below a file of an overlay, since Linux 6.5.
+const FMODE_BACKING: u32 = 1 << 25;
 /// `O_TRUNC`, which changes a file even when it is opened for reading only.
 const O_TRUNC: u32 = 0o1000;
 /// `S_IFMT` and `S_IFDIR`.
@@ -85,11 +88,10 @@ pub(crate) fn resolve(
         Ascent::Internal if rights & Right::Exec.bit() != 0 => {
             Err(files::violation(&table, Reason::UnnamedProgram))
         }
-        // Pipes and memfds belong to who holds them; a namespace can be entered only with
-        // capabilities that are refused.
-        Ascent::Internal if matches!(magic, magic::PIPE | magic::TMPFS | magic::NAMESPACE) => {
-            Err(Decision::ALLOW)
-        }
+        // Pipes, memfds and the like belong to who holds them, and have no name that a rule could
+        // speak of. The layers of an overlay are internal mounts too: its files were judged by the
+        // name that the user sees.
+        Ascent::Internal if magic != magic::MESSAGE_QUEUE => Err(Decision::ALLOW),
         Ascent::Internal | Ascent::Unresolved => {
             Err(files::violation(&table, Reason::PathUnresolved))
         }
@@ -135,7 +137,7 @@ fn judge_path(ctx: &LsmContext, action: Action, right: Right) -> i32 {
     })
 }
 
-/// Judges a file that is being opened, or that comes from another process.
+/// Judges a file that is being opened, or received.
 #[inline(always)]
 fn judge_file(ctx: &LsmContext) -> i32 {
     governed(Action::Read, EACCES, |task| {
@@ -147,6 +149,9 @@ fn judge_file(ctx: &LsmContext) -> i32 {
             return 0;
         }
         let mode = read_u32(file + offset!(file_mode));
+        if mode & FMODE_BACKING != 0 {
+            return 0;
+        }
         let mut rights = 0;
         if mode & FMODE_READ != 0 {
             rights |= Right::Read.bit();
@@ -167,9 +172,16 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     judge_file(&ctx)
 }
 
-/// `security_file_receive(struct file *file)`: a descriptor from another process.
+/// `security_file_receive(struct file *file)`: a descriptor from another process. A socket must
+/// have been made in the scope, or its packets would pass the scope's rules by.
 #[lsm(hook = "file_receive")]
 pub fn file_receive(ctx: LsmContext) -> i32 {
+    let location = Location::of_file(address(&ctx, 0));
+    if location.magic() == magic::SOCKET {
+        return governed(Action::Socket, emit::EPERM, |task| {
+            network::judge_received(task, address(&ctx, 0))
+        });
+    }
     judge_file(&ctx)
 }
 

@@ -5,7 +5,8 @@ use ringfence_common::{Action, event::Destination, guard};
 
 use crate::{
     emit::{self, EPERM, NOWHERE},
-    kernel::{offset, read_u32},
+    file::address,
+    kernel::{current, offset, read_u32, read_u64},
     scope::{Task, governed, is_member},
     table::table,
 };
@@ -66,6 +67,11 @@ pub fn capable(ctx: LsmContext) -> i32 {
         return 0;
     }
     governed(Action::Capability, EPERM, |task| {
+        // With other credentials than its own, the task does what the kernel does for everybody:
+        // an overlay looks at its layers as the one who mounted it.
+        if address(&ctx, 0) != read_u64(current() + offset!(task_real_cred)) {
+            return 0;
+        }
         let Some(table) = table() else { return -EPERM };
         let decision = guard::decide(&table, Action::Capability);
         if ctx.arg::<u32>(3) & NO_AUDIT != 0 {

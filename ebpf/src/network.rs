@@ -66,6 +66,37 @@ pub fn socket_create(ctx: LsmContext) -> i32 {
     })
 }
 
+/// Whether a socket belongs to the scope's cgroup or one below, as the cgroup's hooks see it.
+#[inline(always)]
+fn is_own(sock: u64) -> bool {
+    let cgroup = read_u64(sock + offset!(sock_cgroup));
+    let level = setting!(cgroup_level);
+    if cgroup == 0 || read_u32(cgroup + offset!(cgroup_level)) < level {
+        return false;
+    }
+    let ancestor = read_u64(cgroup + offset!(cgroup_ancestors) + level as u64 * 8);
+    read_u64(read_u64(ancestor + offset!(cgroup_node)) + offset!(node_id)) == setting!(cgroup)
+}
+
+/// Judges a socket that another process hands over.
+#[inline(always)]
+pub(crate) fn judge_received(task: &mut Task, file: u64) -> i32 {
+    let Some(table) = table() else { return -EPERM };
+    let sock = read_u64(read_u64(file + offset!(file_private)) + offset!(socket_sock));
+    let family = read_u16(sock + offset!(sock_family)) as u32;
+    if family == family::UNIX || is_own(sock) {
+        return 0;
+    }
+    let to = Destination {
+        family: family as u8,
+        port: read_u16(sock + offset!(sock_protocol)),
+        detail: read_u16(sock + offset!(sock_type)) as u32,
+        ..NOWHERE
+    };
+    // A kind of socket that is never listed: it was made by another's rules.
+    emit::going(task, Action::Socket, socket::decide(&table, 0, 0, 0), &to)
+}
+
 /// Judges a call on a socket that names an address at `name`.
 #[inline(never)]
 fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i32 {

@@ -20,9 +20,9 @@ const PATH_ROOM: usize = PATH_BYTES + 264;
 /// Magic numbers of file systems (`linux/magic.h`).
 pub(crate) mod magic {
     pub(crate) const PROC: u32 = 0x9fa0;
-    pub(crate) const PIPE: u32 = 0x5049_5045;
     pub(crate) const TMPFS: u32 = 0x0102_1994;
-    pub(crate) const NAMESPACE: u32 = 0x6e73_6673;
+    pub(crate) const SOCKET: u32 = 0x534f_434b;
+    pub(crate) const MESSAGE_QUEUE: u32 = 0x1980_0202;
     pub(crate) const CGROUP: u32 = 0x0027_e0eb;
     pub(crate) const CGROUP2: u32 = 0x6367_7270;
     pub(crate) const BPF: u32 = 0xcafe_4a11;
@@ -67,6 +67,13 @@ impl Location {
         read_u32(superblock + offset!(superblock_magic))
     }
 
+    /// Whether the entry is on a mount that the kernel keeps to itself.
+    #[inline(always)]
+    pub(crate) fn is_nameless(self) -> bool {
+        let mount = self.mount - offset!(mount_vfsmount);
+        read_u64(mount + offset!(mount_namespace)) == INTERNAL
+    }
+
     /// The inode; 0 for a name that does not exist yet.
     #[inline(always)]
     pub(crate) fn inode(self) -> u64 {
@@ -89,6 +96,9 @@ pub(crate) enum Ascent {
     /// It does not lead to the root of the task's mount namespace.
     Unresolved,
 }
+
+/// `MNT_NS_INTERNAL`: `ERR_PTR(-EINVAL)` (`fs/mount.h`).
+const INTERNAL: u64 = (-22_i64) as u64;
 
 const CLIMBING: u32 = 0;
 const AT_ROOT: u32 = 1;
@@ -160,8 +170,7 @@ pub(crate) fn climb(location: Location, magic: u32, room: &mut PathRoom) -> Asce
     // SAFETY: `turn` has the type that bpf_loop calls, and the context outlives the loop.
     unsafe { bpf_loop(MAX_TURNS, turn as *mut c_void, (&raw mut context).cast(), 0) };
     let namespace = read_u64(room.mount + offset!(mount_namespace));
-    // MNT_NS_INTERNAL is ERR_PTR(-EINVAL): fs/mount.h.
-    if namespace == (-22_i64) as u64 {
+    if namespace == INTERNAL {
         return Ascent::Internal;
     }
     match room.outcome {

@@ -63,7 +63,6 @@ fn settings(btf: &Btf, scope: ScopeId, image: &[u8]) -> Result<Settings> {
         image_bytes: u32::try_from(image.len()).context("the policy image is too large")?,
         readable_type: by_cast.unwrap_or(0),
         layout,
-        spare: 0,
     })
 }
 

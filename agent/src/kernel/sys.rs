@@ -5,6 +5,8 @@ use std::{
     os::fd::{AsFd, AsRawFd},
 };
 
+/// `BPF_MAP_CREATE`.
+const CREATE: i32 = 0;
 /// `BPF_MAP_LOOKUP_ELEM`.
 const LOOKUP: i32 = 1;
 /// `BPF_MAP_UPDATE_ELEM`.
@@ -61,9 +63,8 @@ pub(crate) fn has_task(map: impl AsFd, pidfd: impl AsFd, value: &mut [u8]) -> bo
 }
 
 /// Tries the `bpf` system call as a governed process must not: true when it is refused with
-/// EPERM. A privileged process that is not governed gets EINVAL or EFAULT instead.
+/// EPERM. A privileged process that is not governed is told that the map it asks for is invalid.
 pub(crate) fn is_bpf_refused() -> bool {
-    let unknown_command = i32::MAX;
-    let refused = bpf(unknown_command, &mut Element::default());
+    let refused = bpf(CREATE, &mut Element::default());
     refused.is_err_and(|error| error.raw_os_error() == Some(libc::EPERM))
 }
