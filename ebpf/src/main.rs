@@ -12,6 +12,7 @@ mod exec;
 mod file;
 mod guard;
 mod kernel;
+mod listen;
 mod network;
 mod path;
 mod scope;

@@ -16,6 +16,7 @@ use crate::{
     emit::{self, EPERM, NOWHERE},
     file::address,
     kernel::{offset, read_u16, read_u32, read_u64, setting},
+    listen::is_own_listener,
     scope::{Task, governed},
     table::table,
 };
@@ -132,6 +133,11 @@ fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i3
             return emit::going(task, action, decision, &NOWHERE);
         }
     };
+    if stream && address.is_loopback() && is_own(sock) {
+        // Whether one of the scope's own sockets listens there, only the cgroup's hooks can see,
+        // which judge this socket next.
+        return 0;
+    }
     let decision = egress::decide(&table, address, protocol, port);
     emit::going(task, action, decision, &Peer { address, port, protocol }.destination())
 }
@@ -171,10 +177,14 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     if decision.verdict == Verdict::Allow {
         return 1;
     }
-    // What a member of the scope does is told by the LSM hook that ran before.
+    let to_loopback = protocol == Protocol::Tcp && address.is_loopback();
+    if to_loopback && is_own_listener(ctx, address, port) {
+        return 1;
+    }
+    // What a member of the scope does elsewhere is told by the LSM hook that ran before.
     // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
     let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(setting!(cgroup_level) as i32) };
-    if decision.verdict == Verdict::Deny || ancestor != setting!(cgroup) {
+    if decision.verdict == Verdict::Deny || to_loopback || ancestor != setting!(cgroup) {
         let to = Peer { address, port, protocol }.destination();
         emit::unlabelled(action, decision, EPERM, &to);
     }
@@ -258,7 +268,8 @@ fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
     if protocol == Protocol::Tcp {
         // Only SYN without ACK opens a connection from here.
         let flags: u8 = ctx.load(transport + 13)?;
-        if flags & 0x12 != 0x02 {
+        // To loopback, `connect4` and `connect6` have judged with what is not seen here.
+        if flags & 0x12 != 0x02 || address.is_loopback() {
             return Ok(None);
         }
     }

@@ -51,6 +51,7 @@ pub(crate) const HOOKS: &[Hook] = &[
     lsm("mmap_file", "mapping files executable"),
     lsm("file_mprotect", "making mappings executable"),
     lsm("socket_create", "kinds of socket"),
+    lsm("socket_listen", "loopback within the scope"),
     lsm("socket_connect", "connecting"),
     lsm("socket_sendmsg", "sending"),
     lsm("sb_mount", "mounting"),

@@ -1,0 +1,96 @@
+//! Which listening sockets are the scope's own, so that its processes may talk to each other over
+//! loopback without a rule.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    bindings::{
+        BPF_F_CURRENT_NETNS, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_tuple,
+        bpf_sock_tuple__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
+    },
+    btf_maps::SkStorage,
+    helpers::generated::{bpf_sk_lookup_tcp, bpf_sk_release, bpf_sk_storage_get},
+    macros::{btf_map, lsm},
+    programs::{LsmContext, SockAddrContext},
+};
+use ringfence_common::{Action, Address, Decision, Reason};
+
+use crate::{
+    emit::{self, EPERM},
+    kernel::offset,
+    scope::governed,
+};
+
+/// A mark on the listening sockets of the scope. The kernel takes it away with the socket.
+#[btf_map]
+static OWN_LISTENERS: SkStorage<u32> = SkStorage::new();
+
+#[inline(always)]
+fn mark(sock: *mut c_void, flags: u64) -> *mut u32 {
+    let map = (&raw const OWN_LISTENERS).cast_mut().cast();
+    // SAFETY: the loader puts the map's address here; the socket is one that the kernel gave.
+    unsafe { bpf_sk_storage_get(map, sock, core::ptr::null_mut(), flags).cast() }
+}
+
+/// `security_socket_listen(struct socket *sock, int backlog)`: marks the socket as the scope's.
+#[lsm(hook = "socket_listen")]
+pub fn socket_listen(ctx: LsmContext) -> i32 {
+    governed(Action::Listen, EPERM, |task| {
+        let socket: *const u8 = ctx.arg(0);
+        // SAFETY: the kernel gives a valid `struct socket`, and the verifier checks the offset; a
+        // load of its own keeps the type of the pointer, which the helper asks for.
+        let sock =
+            unsafe { socket.add(offset!(socket_sock) as usize).cast::<*mut c_void>().read() };
+        if sock.is_null() || !mark(sock, BPF_SK_STORAGE_GET_F_CREATE as u64).is_null() {
+            return 0;
+        }
+        emit::plain(Action::Listen, Decision::deny(Reason::TableFull), EPERM, Some(task));
+        -EPERM
+    })
+}
+
+/// Whether a socket of the scope listens at this address, in the caller's network namespace.
+#[inline(always)]
+pub(crate) fn is_own_listener(ctx: &SockAddrContext, address: Address, port: u16) -> bool {
+    let (tuple, size) = match address.as_v4() {
+        Some(number) => {
+            let ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
+                saddr: number.to_be(),
+                daddr: number.to_be(),
+                sport: 0,
+                dport: port.to_be(),
+            };
+            (bpf_sock_tuple__bindgen_ty_1 { ipv4 }, size_of_val(&ipv4))
+        }
+        None => {
+            let words = [
+                ((address.high >> 32) as u32).to_be(),
+                (address.high as u32).to_be(),
+                ((address.low >> 32) as u32).to_be(),
+                (address.low as u32).to_be(),
+            ];
+            let ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
+                saddr: words,
+                daddr: words,
+                sport: 0,
+                dport: port.to_be(),
+            };
+            (bpf_sock_tuple__bindgen_ty_1 { ipv6 }, size_of_val(&ipv6))
+        }
+    };
+    let mut tuple = bpf_sock_tuple { __bindgen_anon_1: tuple };
+    let namespace = BPF_F_CURRENT_NETNS as i64 as u64;
+    // SAFETY: the tuple is on our stack and as long as is said; the socket is given back on every
+    // way, as the verifier demands.
+    unsafe {
+        let sock = bpf_sk_lookup_tcp(ctx.as_ptr(), &raw mut tuple, size as u32, namespace, 0);
+        if sock.is_null() {
+            return false;
+        }
+        let is_own = !mark(sock.cast(), 0).is_null();
+        bpf_sk_release(sock.cast());
+        is_own
+    }
+}
