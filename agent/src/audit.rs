@@ -127,7 +127,7 @@ impl Audit {
             && !self.sink_failed
         {
             self.sink_failed = true;
-            eprintln!("ringfence: events can no longer be written: {error}; enforcement goes on");
+            tell!("ringfence: events can no longer be written: {error}; enforcement goes on");
         }
     }
 
@@ -138,7 +138,7 @@ impl Audit {
             && !self.sink_failed
         {
             self.sink_failed = true;
-            eprintln!("ringfence: events can no longer be written: {error}; enforcement goes on");
+            tell!("ringfence: events can no longer be written: {error}; enforcement goes on");
         }
     }
 }

@@ -1,5 +1,22 @@
 //! `ringfence`: kernel-enforced boundaries for AI agents.
 
+/// Writes a line to the standard error. A reader that has gone away is no reason to stop: less
+/// so while a command is governed.
+macro_rules! tell {
+    ($($word:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($word)*);
+    }};
+}
+
+/// Writes a line to the standard output, if anybody reads it.
+macro_rules! say {
+    ($($word:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($word)*);
+    }};
+}
+
 mod audit;
 mod cgroup;
 mod command;
@@ -47,7 +64,7 @@ fn main() -> ExitCode {
         Command::Detach => command::detach::run(),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("ringfence: {error:#}");
+        tell!("ringfence: {error:#}");
         ExitCode::from(if is_run { command::run::FAILED } else { 1 })
     })
 }

@@ -33,7 +33,7 @@ pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) 
     for source in &sources {
         let parsed = parse(source, None);
         for finding in parsed.diagnostics.iter().filter(|finding| finding.is_error()) {
-            eprint!("{finding}");
+            tell!("{finding}");
         }
         match parsed.document {
             Some(document) => documents.push(document),
@@ -42,7 +42,7 @@ pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) 
     }
     for finding in check_together(&documents) {
         if finding.is_error() {
-            eprint!("{finding}");
+            tell!("{finding}");
             is_wrong = true;
         }
     }
@@ -61,7 +61,7 @@ pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) 
     let tables = compile(&boundaries, &resolved)
         .with_context(|| "the policy cannot be compiled for the kernel".to_owned())?;
     for (host, address) in &tables.dropped {
-        eprintln!(
+        tell!(
             "ringfence: warning: {host} has the address {address}, which is private or special: \
              it stays closed unless a rule lists the address itself"
         );
@@ -76,7 +76,7 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<Source>> {
         match read_source(file) {
             Ok(source) => sources.push(source),
             Err(finding) => {
-                eprint!("{finding}");
+                tell!("{finding}");
                 bail!("the command was not started: correct the policy first");
             }
         }
@@ -90,7 +90,7 @@ fn refuse_unenforced(documents: &[Document], allow_degraded: bool) -> Result<()>
     let all: Vec<_> = documents.iter().flat_map(Document::unenforced).collect();
     for (place, what) in &all {
         let severity = if allow_degraded { "warning: NOT ENFORCED" } else { "error" };
-        eprintln!("ringfence: {severity}: {place}: {what}");
+        tell!("ringfence: {severity}: {place}: {what}");
     }
     if !all.is_empty() && !allow_degraded {
         bail!(

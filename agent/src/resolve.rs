@@ -26,7 +26,7 @@ pub(crate) fn hosts(boundaries: &[Boundary]) -> Resolved {
         let addresses: Vec<IpAddr> = match (name.as_str(), 0).to_socket_addrs() {
             Ok(found) => found.map(|address| address.ip()).collect(),
             Err(error) => {
-                eprintln!("ringfence: warning: {name} stays closed: {error}");
+                tell!("ringfence: warning: {name} stays closed: {error}");
                 vec![]
             }
         };

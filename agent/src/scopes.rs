@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::cgroup;
+use crate::{cgroup, kernel::members};
 
 /// Where links are pinned; a bpffs is mounted there on every machine with systemd.
 const BPFFS: &str = "/sys/fs/bpf";
@@ -105,6 +105,7 @@ impl Orphan {
     /// Whether its command, or what that started, still runs.
     pub(crate) fn is_running(&self) -> bool {
         self.cgroup().is_some_and(|path| cgroup::is_populated(&path))
+            || members::any_pinned(&pins(&self.name))
     }
 
     /// Ends what runs in it, and removes it.
@@ -113,9 +114,9 @@ impl Orphan {
     ///
     /// When processes do not end: then they stay governed.
     pub(crate) fn remove(self) -> Result<()> {
-        if let Some(path) = self.cgroup() {
-            cgroup::end(&path)?;
-        }
+        members::end_pinned(&pins(&self.name), || {
+            self.cgroup().map_or(Ok(()), |path| cgroup::end(&path))
+        })?;
         remove_pins(&pins(&self.name)).with_context(|| format!("unpinning {}", self.name))?;
         self.ownership.release();
         Ok(())

@@ -95,6 +95,8 @@ named! {
         Capability = 19 "capability",
         /// Making a user namespace.
         Namespace = 20 "namespace",
+        /// Typing into a terminal.
+        Terminal = 21 "terminal",
     }
 }
 

@@ -16,6 +16,7 @@ pub const FORBIDDEN_CAPABILITIES: &[u32] = &[
     19, // SYS_PTRACE
     21, // SYS_ADMIN: mounts, namespaces
     22, // SYS_BOOT: kexec
+    27, // MKNOD: every disk, and the kernel's memory
     32, // MAC_OVERRIDE
     33, // MAC_ADMIN
     38, // PERFMON

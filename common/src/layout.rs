@@ -51,6 +51,13 @@ layout! {
     mount_parent = "mount" "mnt_parent",
     mount_mountpoint = "mount" "mnt_mountpoint",
     mount_namespace = "mount" "mnt_ns",
+    superblock_info = "super_block" "s_fs_info",
+    procfs_namespace = "proc_fs_info" "pid_ns",
+    namespace_level = "pid_namespace" "level",
+    task_leader = "task_struct" "group_leader",
+    task_pid = "task_struct" "thread_pid",
+    pid_numbers = "pid" "numbers",
+    number_value = "upid" "nr",
     superblock_magic = "super_block" "s_magic",
     inode_mode = "inode" "i_mode",
     inode_links = "inode" "i_nlink",
@@ -91,6 +98,8 @@ pub struct Settings {
     pub readable_type: u32,
     /// Where members are.
     pub layout: Layout,
+    /// Fills the structure to a multiple of 8 bytes.
+    pub spare: u32,
 }
 
 impl Settings {
@@ -102,6 +111,7 @@ impl Settings {
         image_bytes: 0,
         readable_type: 0,
         layout: Layout::EMPTY,
+        spare: 0,
     };
 }
 

@@ -23,6 +23,8 @@ const FMODE_READ: u32 = 1;
 const FMODE_WRITE: u32 = 2;
 /// `__FMODE_EXEC`: the kernel opens the file to execute it; user space cannot set it.
 const FMODE_EXEC: u32 = 0x20;
+/// `FMODE_PATH`: opened with O_PATH.
+const FMODE_PATH: u32 = 0x4000;
 /// `FMODE_BACKING`: the file below a file of an overlay, since Linux 6.5.
 const FMODE_BACKING: u32 = 1 << 25;
 /// `O_TRUNC`, which changes a file even when it is opened for reading only.
@@ -75,7 +77,12 @@ pub(crate) fn resolve(
     let magic = location.magic();
     room.position = PATH_BYTES as u32;
     if rights & CHANGES != 0 && is_control(magic) {
-        return Err(guard::decide_control(&table));
+        // The pins of ringfence itself are out of reach in observe mode too.
+        return Err(if magic == magic::BPF {
+            Decision::deny(Reason::SelfProtection)
+        } else {
+            guard::decide_control(&table)
+        });
     }
     match climb(location, magic, room) {
         Ascent::Rooted { own_process } => {
@@ -158,6 +165,10 @@ fn judge_file(ctx: &LsmContext) -> i32 {
         }
         if mode & FMODE_WRITE != 0 || flags & O_TRUNC != 0 {
             rights |= Right::Write.bit();
+        }
+        if rights == 0 && mode & FMODE_PATH == 0 {
+            // Access mode 3 reads and writes nothing, but is good for ioctl.
+            rights = Right::Read.bit() | Right::Write.bit();
         }
         let action = if rights & Right::Write.bit() != 0 { Action::Write } else { Action::Read };
         let rights = table().map_or(rights, |table| table.blur(rights as u64) as u32);

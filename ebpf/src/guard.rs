@@ -1,6 +1,9 @@
 //! Hooks on what would change the boundary itself, or reach beyond the scope.
 
-use aya_ebpf::{bindings::task_struct, macros::lsm, programs::LsmContext};
+use aya_ebpf::{
+    bindings::task_struct, helpers::generated::bpf_get_current_pid_tgid, macros::lsm,
+    programs::LsmContext,
+};
 use ringfence_common::{Action, event::Destination, guard};
 
 use crate::{
@@ -15,7 +18,7 @@ use crate::{
 const NO_AUDIT: u32 = 2;
 
 #[inline(always)]
-fn refuse(task: &mut Task, action: Action, detail: u32) -> i32 {
+pub(crate) fn refuse(task: &mut Task, action: Action, detail: u32) -> i32 {
     let Some(table) = table() else { return -EPERM };
     let to = Destination { detail, ..NOWHERE };
     emit::going(task, action, guard::decide(&table, action), &to)
@@ -105,4 +108,60 @@ pub fn task_kill(ctx: LsmContext) -> i32 {
 #[lsm(hook = "ptrace_access_check")]
 pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
     outsider(ctx.arg(0), Action::Ptrace)
+}
+
+/// `security_task_setrlimit(struct task_struct *p, unsigned int resource, struct rlimit
+/// *new_rlim)`: a limit on processor time kills.
+#[lsm(hook = "task_setrlimit")]
+pub fn task_setrlimit(ctx: LsmContext) -> i32 {
+    outsider(ctx.arg(0), Action::Signal)
+}
+
+/// `security_task_setnice(struct task_struct *p, int nice)`.
+#[lsm(hook = "task_setnice")]
+pub fn task_setnice(ctx: LsmContext) -> i32 {
+    outsider(ctx.arg(0), Action::Signal)
+}
+
+/// `security_task_setscheduler(struct task_struct *p)`: also its processors.
+#[lsm(hook = "task_setscheduler")]
+pub fn task_setscheduler(ctx: LsmContext) -> i32 {
+    outsider(ctx.arg(0), Action::Signal)
+}
+
+/// `TIOCSTI`: types into a terminal, whose reader may be a shell outside the scope.
+const TIOCSTI: u32 = 0x5412;
+/// `TIOCLINUX`: pastes into a console.
+const TIOCLINUX: u32 = 0x541c;
+/// `FIOSETOWN` and `SIOCSPGRP`: whom the kernel signals for this descriptor.
+const FIOSETOWN: u32 = 0x8901;
+const SIOCSPGRP: u32 = 0x8902;
+
+/// `security_file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`.
+#[lsm(hook = "file_ioctl")]
+pub fn file_ioctl(ctx: LsmContext) -> i32 {
+    match ctx.arg::<u32>(1) {
+        TIOCSTI | TIOCLINUX => always(Action::Terminal),
+        FIOSETOWN | SIOCSPGRP => always(Action::Signal),
+        _ => 0,
+    }
+}
+
+/// `F_SETOWN` and `F_SETOWN_EX`.
+const F_SETOWN: u32 = 8;
+const F_SETOWN_EX: u32 = 15;
+
+/// `security_file_fcntl(struct file *file, unsigned int cmd, unsigned long arg)`: a process may
+/// have itself signalled for a descriptor, and nobody else.
+#[lsm(hook = "file_fcntl")]
+pub fn file_fcntl(ctx: LsmContext) -> i32 {
+    let owner = ctx.arg::<u64>(2) as u32;
+    match ctx.arg::<u32>(1) {
+        // SAFETY: the helper has no arguments and cannot fail.
+        F_SETOWN if owner == 0 || owner == (unsafe { bpf_get_current_pid_tgid() } >> 32) as u32 => {
+            0
+        }
+        F_SETOWN | F_SETOWN_EX => always(Action::Signal),
+        _ => 0,
+    }
 }

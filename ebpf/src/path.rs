@@ -7,7 +7,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_loop, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 use ringfence_common::event::PATH_BYTES;
 
 use crate::kernel::{
@@ -164,7 +164,7 @@ pub(crate) fn climb(location: Location, magic: u32, room: &mut PathRoom) -> Asce
     room.own_process = 0;
     room.own_length = 0;
     if magic == magic::PROC {
-        name_own_process(room);
+        name_own_process(location, room);
     }
     let mut context = Turn { room };
     // SAFETY: `turn` has the type that bpf_loop calls, and the context outlives the loop.
@@ -273,11 +273,28 @@ fn prepend(room: &mut PathRoom) -> bool {
     true
 }
 
-/// Writes the own process's number down as it stands in a procfs.
+/// `sizeof(struct upid)`: a number and a pointer.
+const NUMBER_BYTES: u64 = 16;
+/// `MAX_PID_NS_LEVEL`.
+const MAX_LEVEL: u32 = 32;
+
+/// Writes the own process's number down as it stands in the procfs of this location, whose PID
+/// namespace may be a container's.
 #[inline(always)]
-fn name_own_process(room: &mut PathRoom) {
-    // SAFETY: the helper has no arguments and cannot fail.
-    let mut number = unsafe { bpf_get_current_pid_tgid() } >> 32;
+fn name_own_process(location: Location, room: &mut PathRoom) {
+    let superblock = read_u64(location.mount + offset!(vfsmount_superblock));
+    let procfs = read_u64(superblock + offset!(superblock_info));
+    let namespace = read_u64(procfs + offset!(procfs_namespace));
+    let level = read_u32(namespace + offset!(namespace_level));
+    let leader = read_u64(current() + offset!(task_leader));
+    let numbers = read_u64(leader + offset!(task_pid)) + offset!(pid_numbers);
+    if level > MAX_LEVEL {
+        return;
+    }
+    let mut number = read_u32(numbers + level as u64 * NUMBER_BYTES + offset!(number_value)) as u64;
+    if number == 0 {
+        return;
+    }
     let (mut name, mut mask, mut length) = (0_u64, 0_u64, 0);
     // PID_MAX_LIMIT is 2^22: seven digits.
     for _ in 0..7 {

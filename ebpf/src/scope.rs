@@ -10,12 +10,13 @@ use aya_ebpf::{
     helpers::generated::{
         bpf_get_current_ancestor_cgroup_id, bpf_get_current_task_btf, bpf_task_storage_get,
     },
-    macros::{btf_map, lsm},
+    macros::{btf_map, lsm, map},
+    maps::Array,
     programs::LsmContext,
 };
 use ringfence_common::{Action, Decision, Reason, event::Event};
 
-use crate::{emit, kernel::setting, path::PathRoom};
+use crate::{emit, guard, kernel::setting, path::PathRoom};
 
 /// A task has executed a program inside the scope.
 pub(crate) const STARTED: u32 = 1;
@@ -94,6 +95,19 @@ static TASKS: TaskStorage<Task> = TaskStorage::new();
 #[btf_map]
 static SECOND_PATHS: TaskStorage<PathRoom> = TaskStorage::new();
 
+/// Not 0 while the scope is being ended: no governed task may fork any more, so that a list of
+/// them has an end.
+#[map]
+static CLOSING: Array<u32> = Array::with_max_entries(1, 0);
+
+#[inline(always)]
+fn is_closing() -> bool {
+    CLOSING.get(0).is_none_or(|closing| *closing != 0)
+}
+
+/// `CLONE_INTO_CGROUP` (`linux/sched.h`).
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Whom a hook has before it.
 pub(crate) enum Subject {
     /// Not governed: nothing is asked and nothing is told.
@@ -164,10 +178,20 @@ pub(crate) fn governed(
 /// Copies the label to a child before it runs.
 ///
 /// `security_task_alloc(struct task_struct *task, unsigned long clone_flags)`; a refusal here
-/// makes fork fail.
+/// makes fork fail. A child that is born in another cgroup would be governed, but out of the
+/// reach of what ends the scope.
 #[lsm(hook = "task_alloc")]
 pub fn task_alloc(ctx: LsmContext) -> i32 {
     governed(Action::Exec, emit::EPERM, |parent| {
+        if is_closing() {
+            return -emit::EPERM;
+        }
+        if ctx.arg::<u64>(1) & CLONE_INTO_CGROUP != 0 {
+            let answer = guard::refuse(parent, Action::Namespace, 0);
+            if answer != 0 {
+                return answer;
+            }
+        }
         let child: *mut task_struct = ctx.arg(0);
         let Some(label) = TASKS.get_or_create(child) else {
             emit::plain(Action::Exec, Decision::deny(Reason::TableFull), emit::EPERM, Some(parent));

@@ -80,7 +80,9 @@ const CONFIGURATION: &[&str] = &[
 ];
 
 /// Devices without memory: read and written, never made or removed.
-const DEVICES: &[&str] = &["/dev/{null,zero,full,random,urandom,tty,ptmx}", "/dev/pts/*"];
+///
+/// Not `/dev/pts/*`: a user's other terminals are there too, with what is typed into them.
+const DEVICES: &[&str] = &["/dev/{null,zero,full,random,urandom,tty,ptmx}"];
 
 /// A process's own entries; the kernel side names them so whatever its number is.
 const OWN_PROCESS: &[&str] = &["/proc/self/**", "/proc/thread-self/**"];
@@ -203,7 +205,7 @@ mod tests {
             ("/etc/passwd", Rights::READ),
             ("/etc/ssl/certs/ca-certificates.crt", Rights::READ),
             ("/dev/null", Rights::READ.and(write)),
-            ("/dev/pts/3", Rights::READ.and(write)),
+            ("/dev/pts/3", Rights::NONE),
             ("/proc/self/maps", Rights::READ),
             ("/proc/self/fd", Rights::READ),
             ("/proc/self/comm", Rights::READ.and(write)),

@@ -71,6 +71,7 @@ pub(super) fn capability(number: u32) -> Cow<'static, str> {
             (19, "CAP_SYS_PTRACE"),
             (21, "CAP_SYS_ADMIN"),
             (22, "CAP_SYS_BOOT"),
+            (27, "CAP_MKNOD"),
             (32, "CAP_MAC_OVERRIDE"),
             (33, "CAP_MAC_ADMIN"),
             (38, "CAP_PERFMON"),

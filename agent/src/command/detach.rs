@@ -17,16 +17,16 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
     let orphans = scopes::orphans()?;
     if orphans.is_empty() {
-        println!("nothing was left behind");
+        say!("nothing was left behind");
     }
     for orphan in orphans {
         let name = orphan.name.clone();
         let was_running = orphan.is_running();
         orphan.remove()?;
         if was_running {
-            println!("{name}: its command still ran, and was ended; removed");
+            say!("{name}: its command still ran, and was ended; removed");
         } else {
-            println!("{name}: removed");
+            say!("{name}: removed");
         }
     }
     Ok(ExitCode::SUCCESS)

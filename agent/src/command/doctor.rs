@@ -59,20 +59,20 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<ExitCode> {
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let report = Report { can_enforce: findings.iter().all(|one| one.ok), kernel, findings };
     match arguments.format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&report)?),
+        Format::Json => say!("{}", serde_json::to_string_pretty(&report)?),
         Format::Text => print(&report),
     }
     Ok(if report.can_enforce { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn print(report: &Report) {
-    println!("Linux {}", report.kernel);
+    say!("Linux {}", report.kernel);
     for finding in &report.findings {
         let mark = if finding.ok { "ok  " } else { "FAIL" };
-        println!("{mark}  {:<34} {}", finding.name, finding.detail);
+        say!("{mark}  {:<34} {}", finding.name, finding.detail);
     }
     let verdict = if report.can_enforce { "can" } else { "cannot" };
-    println!("This machine {verdict} enforce every policy that this version compiles.");
+    say!("This machine {verdict} enforce every policy that this version compiles.");
 }
 
 fn finding(name: &str, result: Result<String>) -> Finding {

@@ -38,6 +38,9 @@ const NOT_EXECUTABLE: u8 = 126;
 /// Exit code for a command that is not found.
 const NOT_FOUND: u8 = 127;
 
+/// More helpings than the ring has room for: what is left at the end is taken, and no more.
+const RING_HELPINGS: usize = 8;
+
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
@@ -98,8 +101,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let (scope, events) = Scope::create(&name, &policy.tables.image)?;
     let mut audit = Audit::new(name, (scope.cgroup.id, scope.cgroup.name.clone()), policy, sink);
     let outcome = runtime.block_on(scope.govern(&arguments.command, user, events, &mut audit));
-    summarise(&audit);
     scope.remove();
+    summarise(&audit);
     outcome
 }
 
@@ -144,9 +147,15 @@ impl Scope {
         let Some(ownership) = scopes::Ownership::take(name)? else {
             bail!("a scope named `{name}` is in use by another `ringfence run`");
         };
-        let cgroup = Cgroup::create(name).with_context(|| {
-            format!("scope `{name}` may be left over and still running: `ringfence detach` ends it")
-        })?;
+        let cgroup = match Cgroup::create(name) {
+            Ok(cgroup) => cgroup,
+            Err(error) => {
+                ownership.release();
+                return Err(error).context(format!(
+                    "scope `{name}` may be left over and still running: `ringfence detach` ends it"
+                ));
+            }
+        };
         let scope = ScopeId { cgroup: cgroup.id, level: cgroup.level };
         let attached = cgroup
             .open()
@@ -180,12 +189,15 @@ impl Scope {
         };
         // What is left of the command ends before the programs do, and nothing of it is ever
         // ungoverned; what it did on the way is told.
-        self.cgroup.end()?;
-        self.programs.end_stragglers();
-        ring.take_all(|record| audit.take(record));
+        let ended = self.programs.members().end(|| self.cgroup.end());
+        for _ in 0..RING_HELPINGS {
+            if !ring.take(|record| audit.take(record)) {
+                break;
+            }
+        }
         audit.account_lost(self.programs.lost());
         audit.flush();
-        code
+        ended.and(code)
     }
 
     async fn attend(
@@ -201,24 +213,28 @@ impl Scope {
         let mut quit = signal(SignalKind::quit())?;
         loop {
             tokio::select! {
+                // In this order: whoever floods the ring must not outrun the command's end.
+                biased;
                 status = child.wait() => return Ok(exit_code(status?)),
+                _ = terminate.recv() => forward(&child, Signal::TERM),
+                _ = hang_up.recv() => forward(&child, Signal::HUP),
+                _ = interrupt.recv() => {}
+                _ = quit.recv() => {}
                 taken = ring.wait(|record| audit.take(record)) => {
                     taken?;
                     audit.account_lost(self.programs.lost());
                     audit.flush();
                 }
-                _ = terminate.recv() => forward(&child, Signal::TERM),
-                _ = hang_up.recv() => forward(&child, Signal::HUP),
-                _ = interrupt.recv() => {}
-                _ = quit.recv() => {}
             }
         }
     }
 
     /// Takes the scope out of force, if nothing runs in it any more.
     fn remove(self) {
-        if let Err(error) = self.cgroup.remove() {
-            eprintln!("ringfence: {error:#}; what is left stays governed: see `ringfence detach`");
+        let cgroup = &self.cgroup;
+        let ended = self.programs.members().end(|| cgroup.end());
+        if let Err(error) = ended.and_then(|()| cgroup.remove()) {
+            tell!("ringfence: {error:#}; what is left stays governed: see `ringfence detach`");
             return;
         }
         self.programs.remove();
@@ -250,7 +266,7 @@ fn not_started(error: LaunchError) -> Result<ExitCode> {
         io::ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_EXECUTABLE,
     };
-    eprintln!("ringfence: {error}");
+    tell!("ringfence: {error}");
     Ok(ExitCode::from(code))
 }
 
@@ -258,12 +274,12 @@ fn not_started(error: LaunchError) -> Result<ExitCode> {
 /// why it failed.
 fn summarise(audit: &Audit) {
     if audit.observed > 0 {
-        eprintln!("ringfence: {} acts would have been refused", audit.observed);
+        tell!("ringfence: {} acts would have been refused", audit.observed);
     }
     if audit.denied > 0 {
-        eprintln!("ringfence: {} acts were refused, among them:", audit.denied);
+        tell!("ringfence: {} acts were refused, among them:", audit.denied);
         for example in &audit.examples {
-            eprintln!("  {example}");
+            tell!("  {example}");
         }
     }
 }

@@ -61,7 +61,13 @@ pub(crate) fn check_preemption(btf: &Btf) -> Result<()> {
 fn is_fully_preemptible() -> bool {
     match fs::read_to_string("/sys/kernel/debug/sched/preempt") {
         Ok(modes) => modes.contains("(full)") || modes.contains("(lazy)"),
-        Err(_) => fs::read_to_string("/proc/cmdline")
-            .map_or(true, |words| words.split_whitespace().any(|word| word == "preempt=full")),
+        Err(_) => {
+            let version = rustix::system::uname();
+            let version = version.version().to_string_lossy();
+            let built_so = version.contains("PREEMPT") && !version.contains("PREEMPT_DYNAMIC");
+            let told_so = fs::read_to_string("/proc/cmdline")
+                .map_or(true, |words| words.split_whitespace().any(|word| word == "preempt=full"));
+            built_so || told_so
+        }
     }
 }

@@ -5,30 +5,26 @@ use std::{
     fs,
     os::fd::AsFd,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, MapData, RingBuf},
+    maps::{Array, Map, MapData, RingBuf},
     programs::{
         CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Lsm,
         links::{FdLink, PinnedLink},
     },
 };
 use ringfence_common::layout::{Layout, Settings, kfunc};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use zerocopy::IntoBytes;
 
 use super::{
     btf::Btf,
     hooks::{Attachment, HOOKS, Hook},
+    members::{self, Members},
     object, probe, sys,
 };
-
-/// Lists of processes that are read to end those that left their cgroup.
-const MAX_ROUNDS: usize = 200;
 
 /// The compiled kernel programs. Aligned, since an ELF parser reads words from it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence-ebpf"));
@@ -63,6 +59,7 @@ fn settings(btf: &Btf, scope: ScopeId, image: &[u8]) -> Result<Settings> {
         image_bytes: u32::try_from(image.len()).context("the policy image is too large")?,
         readable_type: by_cast.unwrap_or(0),
         layout,
+        spare: 0,
     })
 }
 
@@ -133,6 +130,11 @@ impl Programs {
         fs::create_dir_all(pins).with_context(|| pins.display().to_string())?;
         let kernel = aya::Btf::from_sys_fs()?;
         let mut this = Self { object, links: vec![], pins: pins.to_owned(), lost };
+        // What a killed run leaves is ended by what is pinned here.
+        for name in [members::TASKS, members::CLOSING] {
+            let map = this.object.map(name).with_context(|| format!("no map {name}"))?;
+            map.pin(pins.join(name)).with_context(|| format!("pinning {name}"))?;
+        }
         for hook in HOOKS {
             let pinned = attach(&mut this.object, hook, &cgroup, &kernel)
                 .and_then(|link| Ok(link.pin(this.pins.join(hook.name))?));
@@ -141,26 +143,13 @@ impl Programs {
         Ok((this, events))
     }
 
-    /// Ends processes that are governed but are not in the scope's cgroup any more. Those that it
-    /// holds are ended with it.
-    pub(crate) fn end_stragglers(&self) {
-        let Some(aya::maps::Map::Unsupported(tasks)) = self.object.map("TASKS") else { return };
-        let size = tasks.info().map_or(0, |info| info.value_size()) as usize;
-        let mut value = vec![0; size];
-        // A process may fork while the list is read; a list without any is the end.
-        for _ in 0..MAX_ROUNDS {
-            let mut ended = false;
-            for process in processes() {
-                let Ok(handle) = pidfd_open(process, PidfdFlags::empty()) else { continue };
-                if sys::has_task(tasks.fd(), &handle, &mut value) {
-                    ended |= pidfd_send_signal(&handle, Signal::KILL).is_ok();
-                }
-            }
-            if !ended {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
+    /// The processes that are governed.
+    pub(crate) fn members(&self) -> Members<'_> {
+        let fd = |name| match self.object.map(name) {
+            Some(Map::Unsupported(map) | Map::Array(map)) => Some(map),
+            _ => None,
+        };
+        Members { tasks: fd("TASKS"), closing: fd("CLOSING") }
     }
 
     /// How many events the kernel had no room for so far.
@@ -174,6 +163,9 @@ impl Programs {
             // What cannot be unpinned is cleaned up by the next start.
             drop(link.unpin());
         }
+        for name in [members::TASKS, members::CLOSING] {
+            let _ = fs::remove_file(self.pins.join(name));
+        }
         let _ = fs::remove_dir(&self.pins);
         if let Some(parent) = self.pins.parent() {
             // Stays while other scopes are in it.
@@ -182,16 +174,10 @@ impl Programs {
     }
 }
 
-/// Every process that this one sees.
-fn processes() -> impl Iterator<Item = Pid> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
-}
-
 /// Writes the policy image; the map is as large as the image.
 fn fill_image(ebpf: &mut Ebpf, image: &[u8]) -> Result<()> {
     let map = ebpf.map_mut("IMAGES").context("no map IMAGES")?;
-    let aya::maps::Map::Array(data) = map else {
+    let Map::Array(data) = map else {
         anyhow::bail!("map IMAGES is not an array");
     };
     sys::set_only_element(data.fd(), image).context("writing the policy image")

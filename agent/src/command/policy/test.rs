@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
     let policies = Policies::read(&arguments.policies);
     let Some(tables) = &policies.tables else {
         for finding in policies.findings.iter().filter(|finding| finding.is_error()) {
-            eprintln!("{finding}\n");
+            tell!("{finding}\n");
         }
         return Ok(ExitCode::from(NO));
     };
