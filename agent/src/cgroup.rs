@@ -101,12 +101,7 @@ impl Cgroup {
     ///
     /// When processes remain after some seconds.
     pub(crate) fn remove(&self) -> Result<()> {
-        end(&self.path)?;
-        // The parent stays while other scopes are in it.
-        if let Some(parent) = self.path.parent() {
-            let _ = fs::remove_dir(parent);
-        }
-        Ok(())
+        end(&self.path)
     }
 }
 
@@ -149,7 +144,12 @@ pub(crate) fn is_populated(path: &Path) -> bool {
 /// When processes remain after some seconds, or the kernel refuses.
 pub(crate) fn end(path: &Path) -> Result<()> {
     end_processes(path)?;
-    remove_tree(path).with_context(|| format!("removing {}", path.display()))
+    remove_tree(path).with_context(|| format!("removing {}", path.display()))?;
+    // The folder of all scopes stays while others are in it.
+    if let Some(parent) = path.parent() {
+        let _ = fs::remove_dir(parent);
+    }
+    Ok(())
 }
 
 fn end_processes(path: &Path) -> Result<()> {
