@@ -59,9 +59,17 @@ impl Cgroup {
     pub(crate) fn create(scope: &str) -> Result<Self> {
         let root = hierarchy()?;
         let parent = root.join(PARENT);
-        fs::create_dir_all(&parent).with_context(|| parent.display().to_string())?;
         let path = parent.join(scope);
-        fs::create_dir(&path).with_context(|| path.display().to_string())?;
+        // Whoever removes the last scope removes the parent as well, perhaps just now.
+        let mut made = Err(io::ErrorKind::NotFound.into());
+        for _ in 0..16 {
+            fs::create_dir_all(&parent).with_context(|| parent.display().to_string())?;
+            made = fs::create_dir(&path);
+            if !made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                break;
+            }
+        }
+        made.with_context(|| path.display().to_string())?;
         // The inode of a cgroup's folder is its identifier (kernfs_node_id).
         let id = fs::metadata(&path)?.ino();
         let level = own_level(&root)? + 2;
@@ -128,6 +136,14 @@ pub(crate) fn existing() -> Vec<(String, PathBuf)> {
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
         .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
         .collect()
+}
+
+/// Removes the folder of all scopes if there are none: one that was killed while it was made
+/// leaves it.
+pub(crate) fn remove_empty_parent() {
+    if let Ok(root) = hierarchy() {
+        let _ = fs::remove_dir(root.join(PARENT));
+    }
 }
 
 /// Whether any process is in the cgroup or below it.

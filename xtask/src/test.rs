@@ -222,7 +222,8 @@ fn in_machine(
 }
 
 /// Kernel modules that tests build their networks and mounts with.
-const MODULES: &[&str] = &["veth", "dummy", "bridge", "overlay", "loop"];
+const MODULES: &[&str] =
+    &["veth", "dummy", "bridge", "overlay", "loop", "af_alg", "vsock", "sctp", "nfnetlink"];
 
 /// Prints lines as they become whole, with the name of their machine: several print at a time.
 struct Lines<'a> {

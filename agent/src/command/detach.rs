@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::scopes;
+use crate::{cgroup, scopes};
 
 /// Ends and removes every scope whose `ringfence run` was killed.
 ///
@@ -29,5 +29,6 @@ pub(crate) fn run() -> Result<ExitCode> {
             say!("{name}: removed");
         }
     }
+    cgroup::remove_empty_parent();
     Ok(ExitCode::SUCCESS)
 }

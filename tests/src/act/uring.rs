@@ -1,0 +1,115 @@
+//! Acts through io_uring: no system call of their own opens the file or connects the socket, and
+//! with `async` a worker of the kernel does it.
+
+use std::{io, os::fd::AsRawFd as _};
+
+use libc::c_void;
+
+use super::{
+    Act, Trouble, argument,
+    network::{destination, socket},
+};
+use crate::sys;
+
+type Arguments<'a> = &'a [Vec<u8>];
+type Done = Result<String, Trouble>;
+
+/// All of them; each takes `now` or `async` as its last argument.
+pub(super) const ACTS: &[Act] = &[("uring-open", uring_open), ("uring-connect", uring_connect)];
+
+/// `struct io_uring_sqe`, as far as these acts need it.
+#[derive(Default)]
+#[repr(C)]
+struct Entry {
+    operation: u8,
+    flags: u8,
+    priority: u16,
+    fd: i32,
+    offset: u64,
+    address: u64,
+    length: u32,
+    operation_flags: u32,
+    rest: [u64; 4],
+}
+
+/// `IOSQE_ASYNC`, if that is what the act is asked for.
+fn flags(word: &[u8]) -> u8 {
+    if word == b"async" { 1 << 4 } else { 0 }
+}
+
+fn uring_open(a: Arguments) -> Done {
+    /// `IORING_OP_OPENAT`.
+    const OPENAT: u8 = 18;
+    let path = sys::text(argument(a, 0)?)?;
+    let address = path.as_ptr() as u64;
+    let flags = flags(argument(a, 1)?);
+    submit(Entry { operation: OPENAT, flags, fd: libc::AT_FDCWD, address, ..Entry::default() })?;
+    Ok(String::new())
+}
+
+fn uring_connect(a: Arguments) -> Done {
+    /// `IORING_OP_CONNECT`.
+    const CONNECT: u8 = 16;
+    let to = destination(a)?;
+    let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    let (address, offset) = (to.pointer() as u64, u64::from(to.length()));
+    let (fd, flags) = (socket.as_raw_fd(), flags(argument(a, 2)?));
+    submit(Entry { operation: CONNECT, flags, fd, offset, address, ..Entry::default() })?;
+    Ok(String::new())
+}
+
+/// Offsets in the `u32`s of `struct io_uring_params`.
+mod at {
+    pub(super) const SUBMISSION_TAIL: usize = 11;
+    pub(super) const SUBMISSION_ARRAY: usize = 16;
+    pub(super) const COMPLETION_TAIL: usize = 21;
+    pub(super) const COMPLETIONS: usize = 25;
+}
+
+/// Has one entry done by a ring of its own, and gives its result.
+fn submit(entry: Entry) -> io::Result<i32> {
+    let mut parameters = [0_u32; 30];
+    let pointer = parameters.as_mut_ptr() as i64;
+    // SAFETY: the parameters are as long as the kernel takes them, 120 bytes.
+    let ring = unsafe { sys::call(libc::SYS_io_uring_setup, [4, pointer, 0, 0, 0, 0]) };
+    let ring = ring.map(sys::owned)?;
+    let map = |offset: i64| {
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+        // SAFETY: a new mapping at a place of the kernel's choice.
+        let address = unsafe {
+            libc::mmap(std::ptr::null_mut(), 4096, protection, flags, ring.as_raw_fd(), offset)
+        };
+        match address == libc::MAP_FAILED {
+            true => Err(io::Error::last_os_error()),
+            false => Ok(address.cast::<u8>()),
+        }
+    };
+    let (submissions, completions, entries) = (map(0)?, map(0x800_0000)?, map(0x1000_0000)?);
+    let word = |base: *mut u8, index: usize| base.wrapping_add(parameters[index] as usize);
+    // SAFETY: rings of four entries fit in a page, and the offsets are those that the kernel gave.
+    unsafe {
+        entries.cast::<Entry>().write(entry);
+        word(submissions, at::SUBMISSION_ARRAY).cast::<u32>().write_volatile(0);
+        word(submissions, at::SUBMISSION_TAIL).cast::<u32>().write_volatile(1);
+    }
+    /// `IORING_ENTER_GETEVENTS`.
+    const WAIT: i64 = 1;
+    let fd = i64::from(ring.as_raw_fd());
+    // SAFETY: the entry's pointers live in our caller.
+    unsafe { sys::call(libc::SYS_io_uring_enter, [fd, 1, 1, WAIT, 0, 0]) }?;
+    // SAFETY: as above; the kernel has written the completion.
+    let (done, result) = unsafe {
+        let done = word(completions, at::COMPLETION_TAIL).cast::<u32>().read_volatile();
+        (done, word(completions, at::COMPLETIONS).add(8).cast::<i32>().read_volatile())
+    };
+    let unmap = |address: *mut u8| {
+        // SAFETY: the mapping is ours and not used any more.
+        unsafe { libc::munmap(address.cast::<c_void>(), 4096) };
+    };
+    [submissions, completions, entries].into_iter().for_each(unmap);
+    match (done, result) {
+        (0, _) => Err(io::Error::other("nothing was completed")),
+        (_, result) if result < 0 => Err(io::Error::from_raw_os_error(-result)),
+        (_, result) => Ok(result),
+    }
+}

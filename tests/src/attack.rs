@@ -1,0 +1,225 @@
+//! An attack is tried three times: without a boundary, where it must succeed or proves nothing;
+//! in enforce mode, where it must be refused as expected and recorded; and in observe mode, where
+//! it must succeed and be recorded.
+
+mod judge;
+
+use std::{fs, path::Path, process::Command};
+
+use crate::{
+    act::Outcome,
+    harness::{Context, Failure},
+    ringfence::{Ended, Run, policy},
+};
+use judge::Judge;
+
+/// What takes the decision, as an event names it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum By {
+    /// The rule in the first line of the policy that holds this text.
+    Rule(&'static str),
+    /// No rule: nothing in the group of this line matched.
+    Default(&'static str),
+    /// No rule can be named.
+    Nothing,
+    /// Whatever.
+    Any,
+}
+
+/// A thing to try.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    act: String,
+    /// Without a boundary it succeeds, or fails with this error, which comes later than any check.
+    control: Option<i32>,
+    /// Without a boundary these errors say that the kernel has no such thing.
+    lacking: Vec<i32>,
+    refusal: Option<Refusal>,
+}
+
+/// How a thing is refused.
+#[derive(Clone, Debug)]
+struct Refusal {
+    /// Any failure will do where there is none: the act is a program's, not a system call.
+    errno: Option<i32>,
+    actions: Vec<&'static str>,
+    reasons: Vec<&'static str>,
+    by: By,
+    shows: Option<&'static str>,
+    /// Refused in observe mode too.
+    always: bool,
+}
+
+/// A thing that must go on working. The act is a line for `act`, in which `{work}`, `{out}`, …
+/// are folders of this case alone.
+pub(crate) fn works(act: impl Into<String>) -> Case {
+    Case { act: act.into(), control: None, lacking: Vec::new(), refusal: None }
+}
+
+/// A thing that must be refused, with an event of this action and reason. Several are separated
+/// by `|`.
+pub(crate) fn refused(
+    act: impl Into<String>,
+    errno: i32,
+    actions: &'static str,
+    reasons: &'static str,
+    by: By,
+) -> Case {
+    let refusal = Refusal {
+        errno: Some(errno),
+        actions: actions.split('|').collect(),
+        reasons: reasons.split('|').collect(),
+        by,
+        shows: None,
+        always: false,
+    };
+    Case { refusal: Some(refusal), ..works(act) }
+}
+
+impl Case {
+    /// However it fails.
+    pub(crate) fn somehow(mut self) -> Self {
+        if let Some(refusal) = &mut self.refusal {
+            refusal.errno = None;
+        }
+        self
+    }
+
+    /// Refused in observe mode too.
+    pub(crate) fn always(mut self) -> Self {
+        if let Some(refusal) = &mut self.refusal {
+            refusal.always = true;
+        }
+        self
+    }
+
+    /// The event's object has this text in it.
+    pub(crate) fn shows(mut self, text: &'static str) -> Self {
+        if let Some(refusal) = &mut self.refusal {
+            refusal.shows = Some(text);
+        }
+        self
+    }
+
+    /// Without a boundary it fails with this error.
+    pub(crate) const fn control(mut self, errno: i32) -> Self {
+        self.control = Some(errno);
+        self
+    }
+
+    /// Skipped where the kernel has no such thing.
+    pub(crate) fn unless_lacking(mut self, errors: &[i32]) -> Self {
+        self.lacking = errors.to_vec();
+        self
+    }
+
+    fn succeeds(&self, outcome: &Outcome) -> bool {
+        match (self.control, outcome) {
+            (None, Outcome::Done(_)) => true,
+            (Some(expected), Outcome::Errno(errno)) => expected == *errno,
+            _ => false,
+        }
+    }
+}
+
+/// What is tried, and under which policy.
+pub(crate) struct Attack<'a> {
+    /// The text of the policy, in which `{room}` is the folder above those of the cases.
+    pub(crate) policy: &'a str,
+    /// Puts into the folder of a case what it needs.
+    pub(crate) prepare: fn(&Path) -> std::io::Result<()>,
+    /// Whether to try in observe mode too.
+    pub(crate) observe: bool,
+}
+
+impl Attack<'_> {
+    /// Tries each case.
+    ///
+    /// # Errors
+    ///
+    /// When anything comes out otherwise than expected.
+    pub(crate) fn run(&self, context: &mut Context, cases: &[Case]) -> Result<(), Failure> {
+        let text = self.policy.replace("{room}", &context.room.to_string_lossy());
+        let file = policy(context, "policy.yaml", &text)?;
+        let mut judge = Judge { policy: &text, problems: Vec::new() };
+
+        let acts = self.prepare(context, "case", cases)?;
+        let control = Run::acts(context, &acts, false).free().end()?;
+        let control = control.reports(acts.len())?;
+        unmount_all(&context.room);
+        let mut possible = Vec::new();
+        for ((case, act), report) in cases.iter().zip(&acts).zip(control) {
+            let lacking = matches!(report.outcome, Outcome::Errno(n) if case.lacking.contains(&n));
+            if lacking && !case.succeeds(&report.outcome) {
+                context.skip(&case.act, format!("without ringfence: {}", report.outcome));
+            } else if case.succeeds(&report.outcome) {
+                possible.push(case.clone());
+            } else {
+                let problem = "proves nothing, since without ringfence there is";
+                judge.problems.push(format!("{act}: {problem} {}", report.outcome));
+            }
+        }
+
+        // Both at a time: a run spends much of its time waiting for the kernel.
+        let acts = self.prepare(context, "case", &possible)?;
+        let enforcing = Run::acts(context, &acts, false).policy(&file).start()?;
+        let mut observing = None;
+        if self.observe {
+            let acts = self.prepare(context, "seen", &possible)?;
+            let run = Run::acts(context, &acts, false).policy(&file).observing().start()?;
+            observing = Some((acts, run));
+        }
+        let ended = enforcing.end()?;
+        let observed = observing.map(|(acts, run)| run.end().map(|ended| (acts, ended)));
+        judge.all("enforce", "case", &possible, &acts, &ended)?;
+        if let Some((acts, ended)) = observed.transpose()? {
+            judge.all("observe", "seen", &possible, &acts, &ended)?;
+        }
+        unmount_all(&context.room);
+        let seen = ended_summary(&ended);
+        Failure::of_all(judge.problems).map_err(|failure| failure.with(seen))
+    }
+
+    /// Makes the folders of all cases anew, and gives the acts with their names filled in.
+    fn prepare(
+        &self,
+        context: &Context,
+        prefix: &str,
+        cases: &[Case],
+    ) -> Result<Vec<String>, Failure> {
+        unmount_all(&context.room);
+        let mut acts = Vec::new();
+        for (number, case) in cases.iter().enumerate() {
+            let base = context.room.join(format!("{prefix}{number}"));
+            if base.exists() {
+                fs::remove_dir_all(&base)?;
+            }
+            fs::create_dir_all(&base)?;
+            (self.prepare)(&base)?;
+            let mut act = case.act.replace("{room}", &context.room.to_string_lossy());
+            for name in ["work", "out", "ro", "base"] {
+                let folder = if name == "base" { base.clone() } else { base.join(name) };
+                act = act.replace(&format!("{{{name}}}"), &folder.to_string_lossy());
+            }
+            acts.push(act);
+        }
+        Ok(acts)
+    }
+}
+
+/// Removes what acts have mounted in the folders of cases.
+fn unmount_all(room: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let below = ["case", "seen"].map(|prefix| room.join(prefix).display().to_string());
+    for place in mounts.lines().rev().filter_map(|line| line.split(' ').nth(1)) {
+        if below.iter().any(|prefix| place.starts_with(prefix)) {
+            // What does not go shows when the folder is removed.
+            let _ = Command::new("umount").arg(place).status();
+        }
+    }
+}
+
+fn ended_summary(ended: &Ended) -> String {
+    let lost = ended.events.iter().filter(|event| event.get("lost").is_some());
+    format!("({} events, {} of them tell of lost ones)", ended.events.len(), lost.count())
+}

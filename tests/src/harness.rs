@@ -1,0 +1,247 @@
+//! Runs the tests one after the other, each in a process of its own, and says what came of them.
+
+mod traces;
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use traces::Traces;
+
+/// A test: a sentence about behaviour, and what finds out whether it holds.
+pub(crate) type Test = (&'static str, fn(&mut Context) -> Result<(), Failure>);
+
+/// How long a test may take. Loading the kernel programs takes seconds in an emulator.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// Where tests have their folders.
+const ROOM: &str = "/tmp/rf";
+
+/// What the program was asked to do.
+#[derive(Debug)]
+pub(crate) struct Options {
+    environment: String,
+    filter: String,
+    /// Set in the process that runs one test.
+    only: Option<usize>,
+}
+
+impl Options {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about what is wrong.
+    pub(crate) fn parse(arguments: Vec<String>) -> Result<Self, String> {
+        let mut options = Self { environment: String::new(), filter: String::new(), only: None };
+        let mut words = arguments.into_iter();
+        while let Some(word) = words.next() {
+            let value = words.next().ok_or_else(|| format!("`{word}` has no value"))?;
+            match word.as_str() {
+                "--environment" => options.environment = value,
+                "--filter" => options.filter = value,
+                "--only" => options.only = value.parse().ok(),
+                _ => return Err(format!("`{word}` is not known")),
+            }
+        }
+        const KNOWN: [&str; 4] = ["6.1", "6.12", "7", "6.12-lockdown"];
+        match KNOWN.contains(&options.environment.as_str()) {
+            true => Ok(options),
+            false => Err(format!("`--environment` is one of {}", KNOWN.join(", "))),
+        }
+    }
+}
+
+/// Why a test failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    reason: String,
+    details: Vec<String>,
+}
+
+impl Failure {
+    /// A failure in one sentence.
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), details: Vec::new() }
+    }
+
+    /// The same with more to read.
+    pub(crate) fn with(mut self, detail: impl Into<String>) -> Self {
+        self.details.extend(detail.into().lines().map(str::to_owned));
+        self
+    }
+
+    /// A failure of several things, if there is any.
+    ///
+    /// # Errors
+    ///
+    /// When there is.
+    pub(crate) fn of_all(mut problems: Vec<String>) -> Result<(), Self> {
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let count = problems.len();
+        let mut reason = problems.remove(0);
+        if count > 1 {
+            reason = format!("{count} things are wrong; the first: {reason}");
+        }
+        Err(Self { reason, details: problems })
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// Fails with a sentence unless something holds.
+///
+/// # Errors
+///
+/// When it does not.
+pub(crate) fn ensure(holds: bool, reason: impl FnOnce() -> String) -> Result<(), Failure> {
+    if holds { Ok(()) } else { Err(Failure::new(reason())) }
+}
+
+/// What a test has.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// A folder of its own, for what no boundary is about: policies, events.
+    pub(crate) folder: PathBuf,
+    /// A folder that boundaries are about.
+    pub(crate) room: PathBuf,
+    /// The kernel lets nothing read its memory and loads no modules.
+    pub(crate) is_locked_down: bool,
+    /// Parts that this kernel cannot have, and why.
+    skipped: Vec<(String, String)>,
+}
+
+impl Context {
+    /// Notes that a part of the test needs what this kernel does not have.
+    pub(crate) fn skip(&mut self, part: &str, reason: impl Into<String>) {
+        self.skipped.push((part.to_owned(), reason.into()));
+    }
+}
+
+/// Runs the tests, or in a process of its own the one that was asked for.
+pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
+    if let Some(test) = options.only.and_then(|index| tests.get(index)) {
+        return run_here(options, test);
+    }
+    // What a test leaves behind becomes our child, and is found.
+    // SAFETY: no memory is involved.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+    let mut counts = [0_usize; 3];
+    for (index, (name, _)) in tests.iter().enumerate() {
+        if !name.contains(&options.filter) {
+            continue;
+        }
+        let start = Instant::now();
+        let (problem, skipped) = run_apart(options, index);
+        let seconds = start.elapsed().as_secs_f32();
+        match &problem {
+            None => say(&format!("ok {name}\n  {seconds:.1} s")),
+            Some(problem) => {
+                let mut lines = problem.lines();
+                say(&format!("FAILED {name}: {}", lines.next().unwrap_or("no reason given")));
+                lines.for_each(|line| say(&format!("    {line}")));
+            }
+        }
+        skipped.iter().for_each(|line| say(&format!("skipped {name}, {line}")));
+        counts[usize::from(problem.is_some())] += 1;
+        counts[2] += skipped.len();
+    }
+    let [passed, failed, skipped] = counts;
+    say(&format!("vm-tests: {passed} passed, {failed} failed, {skipped} skipped"));
+    ExitCode::from(u8::from(failed > 0))
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody is left to be told when the reader is gone.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// Runs one test in this process: what is wrong goes to standard output, and `skipped` lines.
+fn run_here(options: &Options, (_, test): &Test) -> ExitCode {
+    let mut context = Context {
+        folder: Path::new(ROOM).join("harness"),
+        room: Path::new(ROOM).join("room"),
+        is_locked_down: options.environment == "6.12-lockdown",
+        skipped: Vec::new(),
+    };
+    let made = [&context.folder, &context.room].map(fs::create_dir_all);
+    let result = made.into_iter().collect::<Result<(), _>>().map_err(Failure::from);
+    let result = result.and_then(|()| test(&mut context));
+    for (part, reason) in &context.skipped {
+        say(&format!("skipped {part}: {reason}"));
+    }
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { reason, details }) => {
+            say(&reason.replace('\n', " / "));
+            details.iter().for_each(|line| say(line));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Runs a test in a process of its own and looks at what it leaves behind. Gives what is wrong,
+/// if anything, and what was skipped.
+fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>) {
+    let before = Traces::now();
+    let (ended_well, output) = match run_process(options, index) {
+        Ok(ended) => ended,
+        Err(error) => (false, format!("the test could not be run: {error}")),
+    };
+    let (skipped, mut lines): (Vec<&str>, Vec<&str>) =
+        output.lines().partition(|line| line.starts_with("skipped "));
+    let leaks = before.leaks();
+    if !ended_well && lines.is_empty() {
+        lines.push("it ended without a word");
+    }
+    if ended_well {
+        lines.clear();
+    }
+    lines.extend(leaks.iter().map(String::as_str));
+    let skipped = skipped.iter().map(|line| line["skipped ".len()..].to_owned()).collect();
+    ((!lines.is_empty()).then(|| lines.join("\n")), skipped)
+}
+
+fn run_process(options: &Options, index: usize) -> std::io::Result<(bool, String)> {
+    clear_room();
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["--environment", &options.environment, "--only", &index.to_string()]);
+    let output = Path::new("/run/ringfence-test-output");
+    let file = fs::File::create(output)?;
+    let mut test = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = test.try_wait()? {
+            break status;
+        }
+        if start.elapsed() > PATIENCE {
+            test.kill()?;
+            test.wait()?;
+            return Ok((false, format!("it took more than {} s", PATIENCE.as_secs())));
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let mut text = Vec::new();
+    fs::File::open(output)?.read_to_end(&mut text)?;
+    let mut text = String::from_utf8_lossy(&text).into_owned();
+    if status.code().is_none() {
+        text.push_str(&format!("the test itself ended badly: {status}\n"));
+    }
+    Ok((status.success(), text))
+}
+
+/// Removes the tests' folders; trees in them may be deeper than a path can be long.
+fn clear_room() {
+    let _ = Command::new("rm").args(["-rf", ROOM]).stderr(Stdio::null()).status();
+}

@@ -1,0 +1,220 @@
+//! System calls, with their errors as [`io::Error`].
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+use libc::{c_int, c_long};
+
+/// The result of a system call: -1 stands for the error in `errno`.
+pub(crate) fn check(result: impl Into<i64>) -> io::Result<i64> {
+    match result.into() {
+        -1 => Err(io::Error::last_os_error()),
+        result => Ok(result),
+    }
+}
+
+/// A path, or any other text, as the kernel takes it.
+///
+/// # Errors
+///
+/// When it holds a NUL byte.
+pub(crate) fn text(bytes: &[u8]) -> io::Result<CString> {
+    CString::new(bytes).map_err(io::Error::other)
+}
+
+/// A path as the kernel takes it.
+///
+/// # Errors
+///
+/// When it holds a NUL byte.
+pub(crate) fn path(path: &Path) -> io::Result<CString> {
+    text(path.as_os_str().as_bytes())
+}
+
+/// Takes a descriptor that a system call has just made.
+pub(crate) fn owned(result: i64) -> OwnedFd {
+    // SAFETY: the caller has it from a successful system call and gives it to nobody else.
+    unsafe { OwnedFd::from_raw_fd(result as RawFd) }
+}
+
+/// Opens a file relative to the current folder.
+///
+/// # Errors
+///
+/// The system call's.
+pub(crate) fn open(file: &[u8], flags: c_int, mode: u32) -> io::Result<OwnedFd> {
+    let file = text(file)?;
+    // SAFETY: the path is a NUL-terminated string.
+    check(unsafe { libc::open(file.as_ptr(), flags | libc::O_CLOEXEC, mode) }).map(owned)
+}
+
+/// A system call of which the C library may know nothing.
+///
+/// # Errors
+///
+/// The system call's.
+///
+/// # Safety
+///
+/// The arguments must be what the call takes: pointers among them valid while it runs.
+pub(crate) unsafe fn call(number: c_long, arguments: [i64; 6]) -> io::Result<i64> {
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: the caller's promise.
+    check(unsafe { libc::syscall(number, a, b, c, d, e, f) })
+}
+
+/// What `/proc/self/fd` calls a descriptor.
+pub(crate) fn fd_path(fd: &impl AsRawFd) -> Vec<u8> {
+    format!("/proc/self/fd/{}", fd.as_raw_fd()).into_bytes()
+}
+
+/// Runs `body` in a child process that then ends with the number it gives; returns how the child
+/// ended, as `waitpid` has it.
+///
+/// # Errors
+///
+/// When there can be no child.
+pub(crate) fn in_child(body: impl FnOnce() -> i32) -> io::Result<c_int> {
+    // SAFETY: callers are processes with one thread, so that the child may do what it likes.
+    match check(unsafe { libc::fork() })? {
+        0 => exit(body()),
+        child => wait(child as libc::pid_t),
+    }
+}
+
+/// Ends the process without running anything of the parent's that was inherited.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: it does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Waits for a child to end.
+///
+/// # Errors
+///
+/// When there is no such child.
+pub(crate) fn wait(child: libc::pid_t) -> io::Result<c_int> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the pointer is to our own variable.
+        match check(unsafe { libc::waitpid(child, &raw mut status, 0) }) {
+            Ok(_) => return Ok(status),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Sends a signal.
+///
+/// # Errors
+///
+/// The system call's.
+pub(crate) fn kill(process: u32, signal: c_int) -> io::Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { libc::kill(process as libc::pid_t, signal) }).map(drop)
+}
+
+/// Sends one byte and a descriptor over a Unix socket.
+///
+/// # Errors
+///
+/// The system call's.
+pub(crate) fn send_descriptor(socket: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut byte = [1_u8];
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    let mut control = [0_u64; 8];
+    // SAFETY: an all-zero msghdr is a valid one.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    // SAFETY: the macros compute sizes and places within `control`, which is large enough for
+    // one descriptor and aligned as a cmsghdr is.
+    unsafe {
+        message.msg_controllen = libc::CMSG_SPACE(4) as usize;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(4) as usize;
+        libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(fd.as_raw_fd());
+        check(libc::sendmsg(socket.as_raw_fd(), &raw const message, 0) as i64).map(drop)
+    }
+}
+
+/// Receives one byte and a descriptor; `None` when the kernel kept the descriptor back.
+///
+/// # Errors
+///
+/// The system call's.
+pub(crate) fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+    let mut byte = [0_u8];
+    let mut part = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };
+    let mut control = [0_u64; 8];
+    // SAFETY: as in `send_descriptor`.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    // SAFETY: `control` is as long as said, and the kernel writes well-formed headers into it.
+    unsafe {
+        message.msg_controllen = size_of_val(&control);
+        check(libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC) as i64)?;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        if header.is_null() || ((*header).cmsg_len as usize) < libc::CMSG_LEN(4) as usize {
+            return Ok(None);
+        }
+        let fd = libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned();
+        Ok(Some(OwnedFd::from_raw_fd(fd)))
+    }
+}
+
+/// Identifiers of all BPF programs that the kernel holds.
+///
+/// # Errors
+///
+/// The system call's; at the end of the list it gives `ENOENT`, which is none.
+pub(crate) fn bpf_programs() -> io::Result<Vec<u32>> {
+    /// `BPF_PROG_GET_NEXT_ID`.
+    const NEXT: i64 = 11;
+    let mut programs = Vec::new();
+    let mut attributes = [0_u32; 4];
+    loop {
+        attributes[0] = programs.last().copied().unwrap_or(0);
+        let pointer = attributes.as_mut_ptr() as i64;
+        // SAFETY: the attributes are ours, and of the length that is given.
+        match unsafe { call(libc::SYS_bpf, [NEXT, pointer, 16, 0, 0, 0]) } {
+            Ok(_) => programs.push(attributes[1]),
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(programs),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The name of an error number, as in the manuals, where tests are likely to meet it.
+pub(crate) fn errno_name(number: i32) -> String {
+    let name = match number {
+        libc::EPERM => "EPERM",
+        libc::ENOENT => "ENOENT",
+        libc::EBADF => "EBADF",
+        libc::EACCES => "EACCES",
+        libc::EEXIST => "EEXIST",
+        libc::EXDEV => "EXDEV",
+        libc::EINVAL => "EINVAL",
+        libc::ENOSYS => "ENOSYS",
+        libc::ENOEXEC => "ENOEXEC",
+        libc::ECONNREFUSED => "ECONNREFUSED",
+        libc::EAFNOSUPPORT => "EAFNOSUPPORT",
+        libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
+        libc::ESOCKTNOSUPPORT => "ESOCKTNOSUPPORT",
+        _ => return io::Error::from_raw_os_error(number).to_string(),
+    };
+    name.to_owned()
+}
