@@ -75,7 +75,7 @@ pub(crate) fn resolve(
     rights: u32,
 ) -> Result<u32, Decision> {
     let magic = location.magic();
-    room.position = PATH_BYTES as u32;
+    let ascent = climb(location, magic, room);
     if rights & CHANGES != 0 && is_control(magic) {
         // The pins of ringfence itself are out of reach in observe mode too.
         return Err(if magic == magic::BPF {
@@ -84,7 +84,7 @@ pub(crate) fn resolve(
             guard::decide_control(&table)
         });
     }
-    match climb(location, magic, room) {
+    match ascent {
         Ascent::Rooted { own_process } => {
             if rights & CHANGES != 0 && magic == magic::PROC && !own_process {
                 return Err(guard::decide_control(&table));

@@ -43,7 +43,14 @@ fn control_files(context: &mut Context) -> Result<(), Failure> {
         control("open-write /proc/sys/kernel/core_pattern", "write"),
         control("open-write /proc/sys/kernel/hostname", "write"),
         control("open-write /proc/sysrq-trigger", "write"),
-        control("mkdir-briefly /sys/fs/bpf/rf-test-made", "create"),
+        // Where ringfence's own pins are.
+        refused(
+            "mkdir-briefly /sys/fs/bpf/rf-test-made",
+            EACCES,
+            "create",
+            "self_protection",
+            By::Any,
+        ),
         control("open-write /sys/kernel/mm/transparent_hugepage/enabled", "write"),
         control(&format!("open-write {other}/oom_score_adj"), "write"),
         control(&format!("open-write {other}/comm"), "write"),
