@@ -190,6 +190,10 @@ impl Running {
             thread::sleep(Duration::from_millis(2));
         };
         let events = match fs::read_to_string(&self.events) {
+            // A writer that was killed may have been cut off within its last line.
+            Ok(text) if status.signal() == Some(libc::SIGKILL) => {
+                parse_events(text.rsplit_once('\n').map_or("", |(whole, _)| whole))?
+            }
             Ok(text) => parse_events(&text)?,
             Err(_) => Vec::new(),
         };
