@@ -23,7 +23,8 @@ pub(crate) struct Module {
 
 /// The modules to load for `wanted`, each after what it depends on.
 ///
-/// A module that is built into the kernel needs no loading and is left out.
+/// A module that is built into the kernel needs no loading and is left out. One that is wanted
+/// with a `?` behind its name is left out where the kernel has no such module.
 ///
 /// # Errors
 /// When the kernel has no such module.
@@ -34,6 +35,11 @@ pub(crate) fn resolve(directory: &Path, wanted: &[String]) -> Result<Vec<Module>
     let built_in: Vec<_> = built_in.lines().filter_map(|l| name_of(Path::new(l))).collect();
     let mut order = Vec::new();
     for name in wanted {
+        let name = match name.strip_suffix('?') {
+            Some(name) if !files.contains_key(&name.replace('-', "_")) => continue,
+            Some(name) => name,
+            None => name,
+        };
         visit(&name.replace('-', "_"), &files, &built_in, &mut order)
             .with_context(|| format!("cannot load the kernel module `{name}`"))?;
     }
