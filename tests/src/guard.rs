@@ -92,12 +92,17 @@ fn mounts(context: &mut Context) -> Result<(), Failure> {
 
 /// Where a process keeps its stack, which can be read.
 fn stack_of(process: u32) -> Result<u64, Failure> {
-    let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;
-    let stack = maps.lines().find(|line| line.ends_with("[stack]"));
-    let start = stack.and_then(|line| line.split('-').next());
-    let end = stack.and_then(|line| line.split(['-', ' ']).nth(1));
-    let address = end.or(start).and_then(|text| u64::from_str_radix(text, 16).ok());
-    address.map(|end| end - 4096).ok_or_else(|| Failure::new("a process without a stack"))
+    // A process that was only just started may be between its old memory and its new.
+    for _ in 0..200 {
+        let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;
+        let stack = maps.lines().find(|line| line.ends_with("[stack]"));
+        let end = stack.and_then(|line| line.split(['-', ' ']).nth(1));
+        if let Some(end) = end.and_then(|text| u64::from_str_radix(text, 16).ok()) {
+            return Ok(end - 4096);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err(Failure::new("a process without a stack"))
 }
 
 fn outsiders(context: &mut Context) -> Result<(), Failure> {
