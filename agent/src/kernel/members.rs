@@ -114,8 +114,32 @@ fn processes() -> Result<impl Iterator<Item = Pid>> {
 /// Whether a process has ended and only its parent has not asked how.
 fn is_dead(process: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    stat.is_ok_and(|stat| is_dead_by(&stat))
+}
+
+/// The same, by what proc(5) says of it. A process whose first thread has ended looks like a
+/// zombie while its other threads go on: the number of threads tells.
+fn is_dead_by(stat: &str) -> bool {
     // The state follows the name, which may hold anything but ends with the last parenthesis.
-    stat.is_ok_and(|stat| {
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
-    })
+    let Some((_, rest)) = stat.rsplit_once(") ") else { return false };
+    let mut fields = rest.split(' ');
+    let is_zombie = matches!(fields.next(), Some("Z" | "X"));
+    let threads = fields.nth(16).and_then(|threads| threads.parse::<u32>().ok());
+    is_zombie && threads.is_some_and(|threads| threads <= 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_dead_only_when_its_last_thread_is() {
+        let stat = |state: &str, threads: u32| {
+            format!("7 (a) Z b) {state} 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 99 0")
+        };
+        assert!(is_dead_by(&stat("Z", 1)));
+        assert!(!is_dead_by(&stat("Z", 2)), "the first thread has ended, another goes on");
+        assert!(!is_dead_by(&stat("S", 1)));
+        assert!(!is_dead_by("7 (cut) Z 1"), "what cannot be told counts as alive");
+    }
 }
