@@ -68,7 +68,6 @@ fn files(patterns: impl Iterator<Item = String>) -> Boundary {
         place: place(i),
     });
     Boundary {
-        file: "bench.yaml".into(),
         path_groups: vec![PathGroup {
             rights: Rights::FILES,
             mode: Mode::Enforce,
@@ -76,9 +75,7 @@ fn files(patterns: impl Iterator<Item = String>) -> Boundary {
             is_rule: false,
         }],
         path_rules: path_rules.collect(),
-        baseline: true,
-        no_exec_after_start: None,
-        egress: None,
+        ..Boundary::new("bench.yaml")
     }
 }
 

@@ -8,7 +8,7 @@
 //! The paths are those that the kernel sees once symbolic links are followed, so that `/lib` on a
 //! system with merged `/usr` is covered by `/usr`.
 
-use crate::boundary::{Effect, GlobSyntax, PathRule, Place, Rights};
+use crate::boundary::{Baseline, Effect, GlobSyntax, PathRule, Place, Rights};
 use ringfence_common::Right;
 
 /// Name that the rules of the baseline carry in place of a file.
@@ -107,13 +107,14 @@ const MACHINE: &[&str] = &[
     "/sys/fs/cgroup/**",
 ];
 
-/// The rules of the baseline `system`.
-///
-/// `own_exec_group` says that the document lists the programs that may be executed: then the
-/// baseline gives execution only for libraries. A rule's place is its number in the list.
-pub fn rules(own_exec_group: bool) -> Vec<PathRule> {
+/// The rules of a baseline. A rule's place is its number in the list.
+pub fn rules(baseline: Baseline) -> Vec<PathRule> {
     let read_exec = Rights::READ.and(Rights::EXEC);
-    let programs = if own_exec_group { Rights::READ } else { read_exec };
+    let programs = match baseline {
+        Baseline::None => return Vec::new(),
+        Baseline::Libraries => Rights::READ,
+        Baseline::Programs => read_exec,
+    };
     // Content only: nobody makes, removes or re-owns devices and /proc entries.
     let write = Rights(Right::Write.bit());
     let groups = [
@@ -146,8 +147,8 @@ mod tests {
     use super::*;
 
     /// Rights that the baseline gives for a path.
-    fn given(path: &str, own_exec_group: bool) -> Rights {
-        rules(own_exec_group)
+    fn given(path: &str, baseline: Baseline) -> Rights {
+        rules(baseline)
             .iter()
             .filter(|rule| {
                 globset::GlobBuilder::new(&rule.pattern)
@@ -187,7 +188,7 @@ mod tests {
             "/run/secrets/x",
             "/sys/kernel/security/lsm",
         ] {
-            assert_eq!(given(path, false), Rights::NONE, "{path}");
+            assert_eq!(given(path, Baseline::Programs), Rights::NONE, "{path}");
         }
     }
 
@@ -213,7 +214,7 @@ mod tests {
             ("/proc/self/mem", Rights::READ),
             ("/sys/fs/cgroup/memory.max", Rights::READ),
         ] {
-            assert_eq!(given(path, false), rights, "{path}");
+            assert_eq!(given(path, Baseline::Programs), rights, "{path}");
         }
     }
 
@@ -228,7 +229,7 @@ mod tests {
             ("/usr/lib/x86_64-linux-gnu/libc.so.6", read_exec),
             ("/lib64/ld-linux-x86-64.so.2", read_exec),
         ] {
-            assert_eq!(given(path, true), rights, "{path}");
+            assert_eq!(given(path, Baseline::Libraries), rights, "{path}");
         }
     }
 }

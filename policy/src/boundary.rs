@@ -79,6 +79,11 @@ impl Rights {
         Self(self.0 & !other.0)
     }
 
+    /// What is in both sets.
+    pub const fn common(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether the right is in the set.
     pub const fn has(self, right: Right) -> bool {
         self.0 & right.bit() != 0
@@ -182,15 +187,118 @@ pub struct Boundary {
     pub path_groups: Vec<PathGroup>,
     /// The rules about paths, in the order of the document.
     pub path_rules: Vec<PathRule>,
-    /// Whether the baseline's rules are added to `path_rules` when compiling.
-    pub baseline: bool,
+    /// Which rules are added to `path_rules` when compiling.
+    pub baseline: Baseline,
     /// Set when no program may be started after the first.
     pub no_exec_after_start: Option<(Mode, Place)>,
     /// The destinations, when governed.
     pub egress: Option<Egress>,
+    /// The ports on which others than the scope may be served, when governed. Not compiled yet.
+    pub listen: Option<Listen>,
+    /// The Unix sockets that may be connected to, when governed. Not compiled yet.
+    pub sockets: Option<Sockets>,
+    /// What the scope may use up. Not compiled yet.
+    pub budgets: Budgets,
+}
+
+/// Which rules everybody is given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Baseline {
+    /// None.
+    None,
+    /// What every program needs; of what may be executed, libraries.
+    #[default]
+    Libraries,
+    /// What every program needs, and the system's programs.
+    Programs,
+}
+
+/// The ports on which others than the scope may be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// What a refusal does.
+    pub mode: Mode,
+    /// Where the group's key stands.
+    pub place: Place,
+    /// The ports; none allows none.
+    pub rules: Vec<ListenRule>,
+}
+
+/// A port on which others may be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenRule {
+    /// The port.
+    pub port: u16,
+    /// Protocol; `None` means TCP and UDP.
+    pub protocol: Option<Protocol>,
+    /// Where the rule stands.
+    pub place: Place,
+}
+
+/// The Unix sockets that may be connected to, besides those that may be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sockets {
+    /// What a refusal does.
+    pub mode: Mode,
+    /// Where the group's key stands.
+    pub place: Place,
+    /// Patterns of their paths, [`GlobSyntax::Component`], and where each stands.
+    pub rules: Vec<(String, Place)>,
+}
+
+/// What a scope may use up; `None` is without limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budgets {
+    /// Milliseconds on the clock.
+    pub wall_clock: Option<u64>,
+    /// Distinct files opened.
+    pub files_touched: Option<u64>,
+    /// Bytes written.
+    pub output_bytes: Option<u64>,
+    /// Connections made.
+    pub connections: Option<u64>,
+    /// Processes at a time.
+    pub processes: Option<u64>,
 }
 
 impl Boundary {
+    /// A boundary that governs nothing, with the usual baseline.
+    pub fn new(file: impl Into<Arc<str>>) -> Self {
+        Self {
+            file: file.into(),
+            path_groups: Vec::new(),
+            path_rules: Vec::new(),
+            baseline: Baseline::default(),
+            no_exec_after_start: None,
+            egress: None,
+            listen: None,
+            sockets: None,
+            budgets: Budgets::default(),
+        }
+    }
+
+    /// The same boundary in the form that is compiled: what is said about files before what is
+    /// said about programs, each in the order of the document. A boundary document has no other
+    /// order, so that each language's documents compile like the boundary document they are
+    /// lowered to.
+    #[must_use]
+    pub(crate) fn in_order(mut self) -> Self {
+        let groups = std::mem::take(&mut self.path_groups);
+        let rules = std::mem::take(&mut self.path_rules);
+        for part in [Rights::FILES, Rights::EXEC] {
+            let of = |rights: Rights| Some(rights.common(part)).filter(|part| !part.is_empty());
+            self.path_groups.extend(groups.iter().filter_map(|group| {
+                Some(PathGroup { rights: of(group.rights)?, ..group.clone() })
+            }));
+            self.path_rules.extend(
+                rules
+                    .iter()
+                    .filter_map(|rule| Some(PathRule { rights: of(rule.rights)?, ..rule.clone() })),
+            );
+        }
+        self
+    }
+
     /// The same boundary with every group in one mode, as `--mode` asks for.
     #[must_use]
     pub fn with_mode(mut self, mode: Mode) -> Self {
@@ -202,6 +310,12 @@ impl Boundary {
         }
         if let Some((exec_mode, _)) = &mut self.no_exec_after_start {
             *exec_mode = mode;
+        }
+        if let Some(listen) = &mut self.listen {
+            listen.mode = mode;
+        }
+        if let Some(sockets) = &mut self.sockets {
+            sockets.mode = mode;
         }
         self
     }

@@ -3,121 +3,102 @@
 
 mod amounts;
 mod groups;
+mod model;
+
+pub(crate) use groups::RIGHTS;
+pub use model::*;
 
 use crate::{
-    boundary::Mode,
+    boundary::{Baseline, Mode, Place},
     diagnostic::code,
-    document::{Entry, Node},
+    document::{Span, Spanned},
     lowering::Lowering,
-    schema::{
-        Field,
-        Shape::{self, Any, Boolean, Group, List, Mapping, OneOf, Text, Whole},
-        optional, required,
-    },
+    model::{Field, value},
+    path_map,
 };
 
-const PROTOCOL: Shape = OneOf(&["tcp", "udp"]);
-const COUNT: Shape = Whole(0.0, f64::INFINITY);
-
-/// The outermost keys.
-pub(crate) const FIELDS: &[Field] = &[
-    required("boundary", Whole(1.0, 1.0)),
-    optional("mode", OneOf(&["enforce", "observe"])),
-    optional("baseline", OneOf(&["system", "none"])),
-    optional("files", Group(&FILE)),
-    optional("egress", Group(&DESTINATION)),
-    optional("listen", Group(&LISTENER)),
-    optional("sockets", Group(&SOCKET)),
-    optional("exec", Group(&PROGRAM)),
-    optional("budgets", BUDGETS),
-];
-
-const FILE: Shape = Mapping(&[
-    required("path", Text),
-    optional("allow", List(&Text)),
-    optional("deny", List(&Text)),
-]);
-
-const DESTINATION: Shape = Mapping(&[
-    optional("host", Text),
-    optional("cidr", Text),
-    optional("ports", List(&Any)),
-    optional("protocol", PROTOCOL),
-    optional("deny", Boolean),
-]);
-
-const LISTENER: Shape =
-    Mapping(&[required("port", Whole(1.0, 65535.0)), optional("protocol", PROTOCOL)]);
-
-const SOCKET: Shape = Mapping(&[required("path", Text)]);
-
-const PROGRAM: Shape = Mapping(&[required("path", Text), required("allow", Boolean)]);
-
-const BUDGETS: Shape = Mapping(&[
-    optional("wall_clock", Any),
-    optional("files_touched", COUNT),
-    optional("output_bytes", Any),
-    optional("connections", COUNT),
-    optional("processes", COUNT),
-]);
-
 /// Lowers a document.
-pub(crate) fn lower(document: &Node, lowering: &mut Lowering<'_>) {
-    let word = |name| document.get(name).and_then(Node::text);
-    let mode = mode_of(document.get("mode")).unwrap_or(Mode::Enforce);
-    lowering.boundary.baseline = word("baseline") != Some("none");
-    for (name, lower) in groups::ENFORCED {
-        if let Some(entry) = document.entry(name) {
-            lower(&Rules::of(entry, mode), lowering);
-        }
+pub(crate) fn lower(document: &Document, lowering: &mut Lowering<'_>) {
+    let mode = value(&document.mode).map_or(Mode::Enforce, |word| mode_of(*word));
+    lowering.boundary.baseline = match value(&document.baseline) {
+        None | Some(BaselineWord::System) => Baseline::Libraries,
+        Some(BaselineWord::Programs) => Baseline::Programs,
+        Some(BaselineWord::None) => Baseline::None,
+    };
+    if let Some(field) = &document.path_map {
+        path_map::lower(field, lowering);
     }
-    for (name, check) in groups::UNENFORCED {
-        if let Some(entry) = document.entry(name) {
-            let rules = Rules::of(entry, mode);
-            check(&rules, lowering);
-            if !rules.items.is_empty() {
-                not_enforced(entry, lowering);
-            }
-        }
+    if let Some(group) = Group::of("files", &document.files, mode) {
+        groups::files(&group, lowering);
     }
-    if let Some(budgets) = document.entry("budgets") {
-        amounts::check(&budgets.value, lowering);
-        if !budgets.value.entries().is_empty() {
-            not_enforced(budgets, lowering);
+    if let Some(group) = Group::of("exec", &document.exec, mode) {
+        groups::exec(&group, lowering);
+    }
+    if let Some(field) = &document.exec_after_start
+        && field.value == Some(AfterStart::Deny)
+    {
+        lowering.boundary.no_exec_after_start = Some((mode, field.key.place.clone()));
+    }
+    if let Some(group) = Group::of("egress", &document.egress, mode) {
+        groups::egress(&group, lowering);
+    }
+    if let Some(group) = Group::of("listen", &document.listen, mode) {
+        groups::listen(&group, lowering);
+        not_enforced(&group, lowering);
+    }
+    if let Some(group) = Group::of("sockets", &document.sockets, mode) {
+        groups::sockets(&group, lowering);
+        not_enforced(&group, lowering);
+    }
+    if let Some(field) = &document.budgets
+        && let Some(budgets) = &field.value
+    {
+        lowering.boundary.budgets = amounts::budgets(budgets, lowering);
+        if *budgets != Budgets::default() {
+            tell_not_enforced("budgets", &field.key, lowering);
         }
     }
 }
 
-/// A group: its key, its mode, and its rules.
-struct Rules<'a> {
-    entry: &'a Entry,
+const fn mode_of(word: ModeWord) -> Mode {
+    match word {
+        ModeWord::Enforce => Mode::Enforce,
+        ModeWord::Observe => Mode::Observe,
+    }
+}
+
+/// A group of rules that a document has.
+struct Group<'a, T> {
+    name: &'static str,
+    key: &'a Span,
     mode: Mode,
-    items: &'a [Node],
+    rules: &'a [Spanned<T>],
 }
 
-impl<'a> Rules<'a> {
-    /// A group is a list of rules, or a mapping with a `mode` of its own and `rules`.
-    fn of(entry: &'a Entry, outer: Mode) -> Self {
-        let mode = mode_of(entry.value.get("mode")).unwrap_or(outer);
-        let items = entry.value.get("rules").unwrap_or(&entry.value).items();
-        Self { entry, mode, items }
+impl<'a, T> Group<'a, T> {
+    fn of(name: &'static str, field: &'a Option<Field<Rules<T>>>, outer: Mode) -> Option<Self> {
+        let field = field.as_ref()?;
+        let rules = field.value.as_ref()?;
+        let mode = value(&rules.mode).map_or(outer, |word| mode_of(*word));
+        Some(Self { name, key: &field.key, mode, rules: &rules.rules })
+    }
+
+    fn place(&self) -> Place {
+        self.key.place.clone()
     }
 }
 
-fn mode_of(node: Option<&Node>) -> Option<Mode> {
-    match node?.text()? {
-        "enforce" => Some(Mode::Enforce),
-        "observe" => Some(Mode::Observe),
-        _ => None,
+fn not_enforced<T>(group: &Group<'_, T>, lowering: &mut Lowering<'_>) {
+    if !group.rules.is_empty() {
+        tell_not_enforced(group.name, group.key, lowering);
     }
 }
 
-fn not_enforced(entry: &Entry, lowering: &mut Lowering<'_>) {
-    let name = &entry.key.name;
+fn tell_not_enforced(name: &str, key: &Span, lowering: &mut Lowering<'_>) {
     let message = format!("`{name}` is not enforced by this version");
     let help = "`ringfence run` refuses to start with it, unless `--allow-degraded` is given";
-    lowering.warn_key(code::NOT_ENFORCED, &entry.key, &message, help);
-    lowering.unenforced.push((entry.key.place.clone(), message));
+    lowering.warning(code::NOT_ENFORCED, key, message.clone(), help);
+    lowering.unenforced.push((key.place.clone(), message));
 }
 
 #[cfg(test)]

@@ -250,6 +250,8 @@ pub mod code {
     pub const BAD_PORT: &str = "RF0213";
     /// A duration or an amount of bytes that cannot be read.
     pub const BAD_AMOUNT: &str = "RF0220";
+    /// An entry of `path_map` that does not map a folder to another.
+    pub const BAD_PATH_MAP: &str = "RF0221";
 
     /// Nothing in the document concerns the kernel.
     pub const NOTHING_ENFORCED: &str = "RF0301";
@@ -276,6 +278,10 @@ pub mod code {
     pub const MISSING_COMPANION: &str = "RF0401";
     /// Documents that leave nothing allowed between them.
     pub const DISJOINT: &str = "RF0402";
+    /// Two documents that seem to speak of one folder by two paths.
+    pub const DIFFERENT_ROOTS: &str = "RF0403";
+    /// A pattern that `path_map` cannot reach into.
+    pub const UNMAPPED_PATTERN: &str = "RF0404";
 
     /// The boundary cannot be compiled to tables.
     pub const NOT_COMPILED: &str = "RF0501";

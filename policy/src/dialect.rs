@@ -6,7 +6,8 @@ use crate::{
     Source, agent_yaml, boundary_document,
     diagnostic::{Diagnostic, code, quoted},
     document::Node,
-    schema::Field,
+    model::Model as _,
+    schema::Shape,
     sec0, secai,
     suggestion::{listed, nearest},
 };
@@ -48,18 +49,18 @@ impl Dialect {
         }
     }
 
-    /// The keys of the outermost mapping.
-    pub(crate) const fn fields(self) -> &'static [Field] {
+    /// What a document in this dialect looks like.
+    pub(crate) const fn shape(self) -> Shape {
         match self {
-            Self::Sec0 => sec0::FIELDS,
-            Self::SecaiPolicy => secai::FIELDS,
-            Self::SecaiAgent => agent_yaml::FIELDS,
-            Self::Boundary => boundary_document::FIELDS,
+            Self::Sec0 => sec0::Policy::SHAPE,
+            Self::SecaiPolicy => secai::Policy::SHAPE,
+            Self::SecaiAgent => agent_yaml::Agent::SHAPE,
+            Self::Boundary => boundary_document::Document::SHAPE,
         }
     }
 
     fn has(self, key: &str) -> bool {
-        self.fields().iter().any(|field| field.name == key)
+        self.shape().properties().iter().any(|field| field.name == key)
     }
 
     /// Whether no other dialect has this key, so that it tells the dialect.
@@ -125,7 +126,7 @@ pub(crate) fn recognise(source: &Source, document: &Node) -> Result<Dialect, Box
          policy.yaml `defaults`, `models`, `quarantine`, …; an agent.yaml `default_mode`, \
          `workspace`, …; a boundary document `boundary: 1`. Force one with `--dialect`"
     );
-    let place = source.place(document.place.line, document.place.column);
-    let length = document.entries().first().map_or(1, |entry| entry.key.length);
+    let place = source.place(document.span.place.line, document.span.place.column);
+    let length = document.entries().first().map_or(1, |entry| entry.key.span.length);
     Err(Box::new(Diagnostic::error(code::UNKNOWN_DIALECT, place, length, message).with_help(help)))
 }

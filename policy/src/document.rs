@@ -19,11 +19,9 @@ pub const MAX_DEPTH: usize = 64;
 /// bomb can make.
 pub const MAX_NODES: usize = 1 << 18;
 
-/// A value and where it stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    /// The value.
-    pub value: Value,
+/// Where something is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
     /// Where it begins.
     pub place: Place,
     /// How many characters of its first line it takes.
@@ -32,6 +30,18 @@ pub struct Node {
     /// where what is written is not what is meant, character by character.
     text_offset: Option<u32>,
 }
+
+/// A value of a document and where it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// A value that may hold further ones.
+pub type Node = Spanned<Value>;
 
 /// What a node holds, as YAML 1.2's core schema reads it.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,14 +70,27 @@ pub struct Entry {
 }
 
 /// A key of a mapping.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Its name.
     pub name: String,
-    /// Where it begins.
-    pub place: Place,
-    /// How many characters it takes.
-    pub length: u32,
+    /// Where it is written.
+    pub span: Span,
+}
+
+impl Span {
+    /// Where a character of the text stands, counted from 0, and how many characters to mark:
+    /// one, or the whole text where single characters cannot be pointed at.
+    pub fn within(&self, offset: usize) -> (Place, u32) {
+        let mut place = self.place.clone();
+        match (self.text_offset, u32::try_from(offset)) {
+            (Some(before), Ok(offset)) => {
+                place.column = place.column.saturating_add(before).saturating_add(offset);
+                (place, 1)
+            }
+            _ => (place, self.length),
+        }
+    }
 }
 
 impl Node {
@@ -99,19 +122,6 @@ impl Node {
     /// The value of a mapping's key.
     pub fn get(&self, name: &str) -> Option<&Self> {
         self.entry(name).map(|entry| &entry.value)
-    }
-
-    /// Where a character of the text stands, counted from 0, and how many characters to mark:
-    /// one, or the whole text where single characters cannot be pointed at.
-    pub fn within(&self, offset: usize) -> (Place, u32) {
-        let mut place = self.place.clone();
-        match (self.text_offset, u32::try_from(offset)) {
-            (Some(before), Ok(offset)) => {
-                place.column = place.column.saturating_add(before).saturating_add(offset);
-                (place, 1)
-            }
-            _ => (place, self.length),
-        }
     }
 
     /// What the node is, for a message: `` the text `x` ``, `a list`.

@@ -16,30 +16,38 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod agent_yaml;
+pub mod agent_yaml;
 pub mod baseline;
 pub mod boundary;
-mod boundary_document;
+pub mod boundary_document;
 pub mod compile;
+pub mod coverage;
 mod destination;
 pub mod diagnostic;
 pub mod dialect;
 pub mod document;
+mod generation;
 pub mod hosts;
+pub mod lower;
 mod lowering;
+pub mod model;
+mod path_map;
 mod pattern;
 mod schema;
-mod sec0;
-mod secai;
+pub mod sec0;
+pub mod secai;
 pub mod source;
 mod suggestion;
 #[cfg(test)]
 mod testing;
 mod together;
 
+use model::Model as _;
+
 pub use boundary::{Boundary, Mode, Place};
 pub use diagnostic::{Diagnostic, Severity};
 pub use dialect::Dialect;
+pub use path_map::{PathMapping, boundaries};
 pub use source::{Source, read_source};
 pub use together::check_together;
 
@@ -48,11 +56,29 @@ pub use together::check_together;
 pub struct Document {
     /// The language it is written in.
     pub dialect: Dialect,
+    /// All that it says.
+    pub content: Content,
     /// What it means to the kernel.
     pub boundary: Boundary,
+    /// Folders that other documents given with it name, and where they are found: see
+    /// [`boundaries`].
+    pub path_map: Vec<PathMapping>,
     /// For `agent.yaml`: whether the mode leaves the network to the airlock of a `policy.yaml`.
     leaves_network_to_airlock: Option<Place>,
     unenforced: Vec<(Place, String)>,
+}
+
+/// All that a document says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// A Sec0 policy.
+    Sec0(Box<sec0::Policy>),
+    /// A SecAI `policy.yaml`.
+    SecaiPolicy(Box<secai::Policy>),
+    /// A SecAI `agent.yaml`.
+    SecaiAgent(Box<agent_yaml::Agent>),
+    /// A `boundary` document.
+    Boundary(Box<boundary_document::Document>),
 }
 
 impl Document {
@@ -111,9 +137,16 @@ fn read(
             format!("a policy is a mapping of keys to values, and this is {}", node.describe());
         let help = "the smallest boundary document is `boundary: 1`";
         diagnostics.push(
-            Diagnostic::error(diagnostic::code::NOT_A_MAPPING, node.place.clone(), 1, message)
+            Diagnostic::error(diagnostic::code::NOT_A_MAPPING, node.span.place.clone(), 1, message)
                 .with_help(help),
         );
+        return None;
+    }
+    if dialect != Some(Dialect::Boundary)
+        && node.get("boundary").is_none()
+        && let Some(finding) = generation::other(&node)
+    {
+        diagnostics.push(finding);
         return None;
     }
     let dialect = match dialect.map_or_else(|| dialect::recognise(source, &node), Ok) {
@@ -123,16 +156,31 @@ fn read(
             return None;
         }
     };
-    if dialect == Dialect::SecaiPolicy && secai::is_later_version(&node, diagnostics) {
-        return None;
-    }
-    schema::check_document(&node, dialect.fields(), diagnostics);
+    schema::check_document(&node, dialect.shape(), diagnostics);
+    generation::hint(&node, diagnostics);
     let mut lowering = lowering::Lowering::new(source, dialect, diagnostics);
-    match dialect {
-        Dialect::Sec0 => sec0::lower(&node, &mut lowering),
-        Dialect::SecaiPolicy => secai::lower(&node, &mut lowering),
-        Dialect::SecaiAgent => agent_yaml::lower(&node, &mut lowering),
-        Dialect::Boundary => boundary_document::lower(&node, &mut lowering),
-    }
-    lowering.finish(&node)
+    let content = match dialect {
+        Dialect::Sec0 => {
+            let policy = sec0::Policy::read(&node)?;
+            sec0::lower(&policy, &mut lowering);
+            Content::Sec0(policy.into())
+        }
+        Dialect::SecaiPolicy => {
+            let policy = secai::Policy::read(&node)?;
+            secai::lower(&policy, &mut lowering);
+            Content::SecaiPolicy(policy.into())
+        }
+        Dialect::SecaiAgent => {
+            let agent = agent_yaml::Agent::read(&node)?;
+            let start = Place { line: 1, column: 1, ..node.span.place.clone() };
+            agent_yaml::lower(&agent, &start, &mut lowering);
+            Content::SecaiAgent(agent.into())
+        }
+        Dialect::Boundary => {
+            let document = boundary_document::Document::read(&node)?;
+            boundary_document::lower(&document, &mut lowering);
+            Content::Boundary(document.into())
+        }
+    };
+    lowering.finish(content, &node)
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use crate::{
-    Dialect, Document, Source,
+    Content, Dialect, Document, PathMapping, Source,
     boundary::{Boundary, Effect, Egress, EgressRule, GlobSyntax, PathRule, Place, Rights, Target},
     destination::{Destination, Fault},
     diagnostic::{Diagnostic, code, quoted},
-    document::{Key, Node},
+    document::{Node, Span},
     pattern,
 };
 use ringfence_common::Right;
@@ -19,6 +19,8 @@ pub(crate) struct Lowering<'a> {
     pub(crate) boundary: Boundary,
     /// See [`Document::unenforced`].
     pub(crate) unenforced: Vec<(Place, String)>,
+    /// See [`Document::path_map`].
+    pub(crate) path_map: Vec<PathMapping>,
     /// See [`Document`].
     pub(crate) leaves_network_to_airlock: Option<Place>,
     pub(crate) diagnostics: &'a mut Vec<Diagnostic>,
@@ -32,18 +34,11 @@ impl<'a> Lowering<'a> {
         dialect: Dialect,
         diagnostics: &'a mut Vec<Diagnostic>,
     ) -> Self {
-        let boundary = Boundary {
-            file: Arc::clone(&source.name),
-            path_groups: Vec::new(),
-            path_rules: Vec::new(),
-            baseline: true,
-            no_exec_after_start: None,
-            egress: None,
-        };
         Self {
             dialect,
-            boundary,
+            boundary: Boundary::new(Arc::clone(&source.name)),
             unenforced: Vec::new(),
+            path_map: Vec::new(),
             leaves_network_to_airlock: None,
             diagnostics,
             told_of_lookups: false,
@@ -51,13 +46,14 @@ impl<'a> Lowering<'a> {
     }
 
     /// The document, with a warning when it governs nothing.
-    pub(crate) fn finish(mut self, root: &Node) -> Option<Document> {
+    pub(crate) fn finish(mut self, content: Content, root: &Node) -> Option<Document> {
         // A document with errors may govern more than could be read of it.
         if self.diagnostics.iter().any(Diagnostic::is_error) {
             return None;
         }
-        if self.boundary.is_empty() && self.leaves_network_to_airlock.is_none() {
-            let place = Place { line: 1, column: 1, ..root.place.clone() };
+        let says_nothing = self.boundary.is_empty() && self.path_map.is_empty();
+        if says_nothing && self.leaves_network_to_airlock.is_none() {
+            let place = Place { line: 1, column: 1, ..root.span.place.clone() };
             let message = format!(
                 "the kernel has nothing to enforce in this {}: every file and destination is free",
                 self.dialect.title()
@@ -71,8 +67,16 @@ impl<'a> Lowering<'a> {
             });
         }
         self.warn_of_ungoverned(root);
-        let Self { dialect, boundary, unenforced, leaves_network_to_airlock, .. } = self;
-        Some(Document { dialect, boundary, leaves_network_to_airlock, unenforced })
+        let Self { dialect, unenforced, path_map, leaves_network_to_airlock, .. } = self;
+        let boundary = self.boundary.in_order();
+        Some(Document {
+            dialect,
+            content,
+            boundary,
+            path_map,
+            leaves_network_to_airlock,
+            unenforced,
+        })
     }
 
     /// Says which groups are absent, where a language leaves it to the document to have them.
@@ -98,7 +102,7 @@ impl<'a> Lowering<'a> {
             if is_governed {
                 continue;
             }
-            let place = Place { line: 1, column: 1, ..root.place.clone() };
+            let place = Place { line: 1, column: 1, ..root.span.place.clone() };
             let message = format!("`{key}` is not given: {what} are not governed");
             let finding = Diagnostic::warning(code::NOT_GOVERNED, place, 0, message);
             let help =
@@ -107,74 +111,56 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// Adds an error about a node.
-    pub(crate) fn error(&mut self, code: &'static str, node: &Node, message: String, help: &str) {
-        let (place, length) = (node.place.clone(), node.length.max(1));
+    /// Adds an error about what is written somewhere.
+    pub(crate) fn error(&mut self, code: &'static str, span: &Span, message: String, help: &str) {
+        let (place, length) = (span.place.clone(), span.length.max(1));
         self.diagnostics.push(Diagnostic::error(code, place, length, message).with_help(help));
     }
 
-    /// Adds the finding that a node's text is no destination.
-    pub(crate) fn destination_fault(&mut self, node: &Node, fault: Fault) {
+    /// Adds the finding that a text is no destination.
+    pub(crate) fn destination_fault(&mut self, span: &Span, fault: Fault) {
         let (place, length) = match fault.at {
-            0 => (node.place.clone(), node.length.max(1)),
-            at => node.within(at),
+            0 => (span.place.clone(), span.length.max(1)),
+            at => span.within(at),
         };
         let finding = Diagnostic::error(fault.code, place, length, fault.message);
         self.diagnostics.push(finding.with_help(fault.help));
     }
 
-    /// Adds a warning about a node.
-    pub(crate) fn warning(&mut self, code: &'static str, node: &Node, message: String, help: &str) {
-        let (place, length) = (node.place.clone(), node.length.max(1));
+    /// Adds a warning about what is written somewhere.
+    pub(crate) fn warning(&mut self, code: &'static str, span: &Span, message: String, help: &str) {
+        let (place, length) = (span.place.clone(), span.length.max(1));
         self.diagnostics.push(Diagnostic::warning(code, place, length, message).with_help(help));
     }
 
-    /// Adds a warning about a key.
-    pub(crate) fn warn_key(&mut self, code: &'static str, key: &Key, message: &str, help: &str) {
-        let finding = Diagnostic::warning(code, key.place.clone(), key.length, message);
-        self.diagnostics.push(finding.with_help(help));
-    }
-
-    /// Warns of a list that is there and empty.
-    pub(crate) fn warn_empty(&mut self, key: &Key) {
-        let message = format!("`{}` is empty: nothing is allowed", key.name);
+    /// Warns of a list that is there and empty. `span` is where its key is written.
+    pub(crate) fn warn_empty(&mut self, name: &str, span: &Span) {
+        let message = format!("`{name}` is empty: nothing is allowed");
         let help = "this is stricter than leaving the key out, which governs nothing";
-        self.warn_key(code::EMPTY_ALLOWLIST, key, &message, help);
+        self.warning(code::EMPTY_ALLOWLIST, span, message, help);
     }
 
-    /// Adds a rule for a path pattern that has been checked. Reading all below a folder includes
-    /// listing the folder itself, which `…/**` does not match.
+    /// Adds a rule for a path pattern that has been checked.
     pub(crate) fn path_rule(
         &mut self,
-        node: &Node,
+        span: &Span,
         pattern: &str,
         syntax: GlobSyntax,
         effect: Effect,
         rights: Rights,
     ) {
-        let rule = PathRule {
+        if effect == Effect::Allow && pattern::matches_everything(pattern, syntax) {
+            let message = format!("{} allows every path", quoted(pattern));
+            let help = "name the folders that are needed";
+            self.warning(code::ALLOWS_EVERYTHING, span, message, help);
+        }
+        self.boundary.path_rules.push(PathRule {
             pattern: pattern.to_owned(),
             syntax,
             effect,
             rights,
-            place: node.place.clone(),
-        };
-        let folder = pattern.strip_suffix("/**").filter(|folder| !folder.is_empty());
-        if let Some(folder) = folder
-            && effect == Effect::Allow
-            && syntax != GlobSyntax::Prefix
-            && rights.has(Right::Read)
-        {
-            let folder = folder.to_owned();
-            let listing = PathRule { pattern: folder, rights: Rights::READ, ..rule.clone() };
-            self.boundary.path_rules.push(listing);
-        }
-        if effect == Effect::Allow && pattern::matches_everything(pattern, syntax) {
-            let message = format!("{} allows every path", quoted(pattern));
-            let help = "name the folders that are needed";
-            self.warning(code::ALLOWS_EVERYTHING, node, message, help);
-        }
-        self.boundary.path_rules.push(rule);
+            place: span.place.clone(),
+        });
     }
 
     /// Adds a rule about every path, where a document means that by saying nothing.
@@ -185,16 +171,16 @@ impl<'a> Lowering<'a> {
     }
 
     /// Adds rules for a destination, with the warnings that names deserve.
-    pub(crate) fn egress_rule(&mut self, node: &Node, destination: Destination, rule: EgressRule) {
+    pub(crate) fn egress_rule(&mut self, span: &Span, destination: Destination, rule: EgressRule) {
         let allows = rule.effect == Effect::Allow;
         if destination.is_everything() && allows && rule.ports.is_empty() {
             let message = "every destination is allowed".to_owned();
             let help = "name the hosts that are needed";
-            self.warning(code::ALLOWS_EVERYTHING, node, message, help);
+            self.warning(code::ALLOWS_EVERYTHING, span, message, help);
         }
         for target in destination.targets() {
             if let Target::Host(host) = &target {
-                self.warn_of_name(node, host);
+                self.warn_of_name(span, host);
             }
             if let Some(Egress { rules, .. }) = &mut self.boundary.egress {
                 rules.push(EgressRule { target, ..rule.clone() });
@@ -202,7 +188,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn warn_of_name(&mut self, node: &Node, host: &str) {
+    fn warn_of_name(&mut self, span: &Span, host: &str) {
         if host.contains('*') {
             let message = format!(
                 "no address is known for the pattern {}: this version looks names up once, at \
@@ -210,14 +196,14 @@ impl<'a> Lowering<'a> {
                 quoted(host)
             );
             let help = "list the names that are used, or their addresses";
-            self.warning(code::WILDCARD_HOST, node, message, help);
+            self.warning(code::WILDCARD_HOST, span, message, help);
         } else if !self.told_of_lookups {
             self.told_of_lookups = true;
             let message = "host names are looked up once, at the start; addresses that a name \
                            gets later are not known"
                 .to_owned();
             let help = "give the network as a CIDR where the addresses change often";
-            self.warning(code::RESOLVED_ONCE, node, message, help);
+            self.warning(code::RESOLVED_ONCE, span, message, help);
         }
     }
 }

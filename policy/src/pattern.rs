@@ -5,7 +5,7 @@ use globset::GlobBuilder;
 use crate::{
     boundary::GlobSyntax,
     diagnostic::{code, quoted},
-    document::Node,
+    document::Span,
     lowering::Lowering,
 };
 
@@ -19,39 +19,50 @@ const MAX_BYTES: usize = 4096;
 const MAX_NESTING: usize = 8;
 
 /// Checks a pattern of our own dialect: what cannot match is an error. Whether it may be used.
-pub(crate) fn check_strictly(node: &Node, pattern: &str, lowering: &mut Lowering<'_>) -> bool {
-    if let Some((message, help)) = not_absolute(pattern) {
-        lowering.error(code::RELATIVE_PATH, node, message, &help);
+pub(crate) fn check_strictly(
+    span: &Span,
+    pattern: &str,
+    syntax: GlobSyntax,
+    lowering: &mut Lowering<'_>,
+) -> bool {
+    let may_begin_freely = syntax == GlobSyntax::Crossing && begins_freely(pattern);
+    let relative = if may_begin_freely { None } else { not_absolute(pattern) };
+    if let Some((message, help)) = relative {
+        lowering.error(code::RELATIVE_PATH, span, message, &help);
         return false;
     }
     if let Some((message, help)) = abnormal(pattern) {
-        lowering.error(code::ABNORMAL_PATH, node, message, &help);
+        lowering.error(code::ABNORMAL_PATH, span, message, &help);
         return false;
     }
-    check_glob(node, pattern, GlobSyntax::Component, lowering)
+    check_glob(span, pattern, syntax, lowering)
+}
+
+/// Whether a pattern begins with a character that may stand for the first slash.
+fn begins_freely(pattern: &str) -> bool {
+    pattern.starts_with(['*', '?', '[', '{', '\\'])
 }
 
 /// Checks a pattern of a dialect whose own checks accept any text: what cannot match is only a
 /// warning, what cannot be read is an error. Whether it may be used.
 pub(crate) fn check_leniently(
-    node: &Node,
+    span: &Span,
     pattern: &str,
     syntax: GlobSyntax,
     lowering: &mut Lowering<'_>,
 ) -> bool {
-    let begins_freely =
-        syntax != GlobSyntax::Prefix && pattern.starts_with(['*', '?', '[', '{', '\\']);
-    let relative = if begins_freely { None } else { not_absolute(pattern) };
+    let may_begin_freely = syntax != GlobSyntax::Prefix && begins_freely(pattern);
+    let relative = if may_begin_freely { None } else { not_absolute(pattern) };
     if let Some((message, help)) = relative.or_else(|| abnormal(pattern)) {
-        lowering.warning(code::NEVER_MATCHES, node, format!("nothing matches: {message}"), &help);
+        lowering.warning(code::NEVER_MATCHES, span, format!("nothing matches: {message}"), &help);
         return false;
     }
-    check_glob(node, pattern, syntax, lowering)
+    check_glob(span, pattern, syntax, lowering)
 }
 
-fn check_glob(node: &Node, pattern: &str, syntax: GlobSyntax, lowering: &mut Lowering<'_>) -> bool {
+fn check_glob(span: &Span, pattern: &str, syntax: GlobSyntax, lowering: &mut Lowering<'_>) -> bool {
     let Some(error) = glob_error(pattern, syntax) else { return true };
-    let (place, length) = node.within(error.at);
+    let (place, length) = span.within(error.at);
     let finding = crate::Diagnostic::error(code::BAD_GLOB, place, length, error.message);
     lowering.diagnostics.push(finding.with_help(error.help));
     false
@@ -158,6 +169,18 @@ pub(crate) fn covers(outer: &str, inner: &str, syntax: GlobSyntax) -> bool {
 pub(crate) fn literal_start(pattern: &str) -> &str {
     let end = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
     pattern.get(..end).unwrap_or(pattern)
+}
+
+/// A path as a pattern that matches it alone.
+pub(crate) fn escaped(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for c in path.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '\\' | ',' | '!' | '^') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
 }
 
 struct GlobError {

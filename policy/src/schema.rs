@@ -4,6 +4,7 @@
 
 use crate::{
     boundary::Place,
+    coverage::{Coverage, Part},
     diagnostic::{Diagnostic, code, quoted},
     document::{Entry, Key, Node, Value},
     suggestion::{listed, nearest},
@@ -31,45 +32,54 @@ pub(crate) enum Shape {
     /// A group of rules: a list of values of one shape, or a mapping of `mode` and `rules`.
     Group(&'static Shape),
     /// A mapping with these keys and no others.
-    Mapping(&'static [Field]),
+    Mapping(&'static [Property]),
+    /// A mapping whose keys depend on each other, as its reader checks. The text says so in JSON
+    /// Schema: members of an object that are added to the mapping's own.
+    Dependent(&'static Shape, &'static str),
+    /// Text, or a number, of a certain form.
+    Form(&'static Form),
     /// A mapping with any keys and values of one shape.
     Record(&'static Shape),
 }
 
 /// A key that a mapping may have.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Field {
+pub(crate) struct Property {
     /// Its name.
     pub(crate) name: &'static str,
     /// What its value must look like.
     pub(crate) shape: Shape,
     /// Whether it must be there.
     pub(crate) is_required: bool,
+    /// What it means, and the source that says so.
+    pub(crate) doc: &'static str,
+    /// Who acts on it.
+    pub(crate) coverage: Coverage,
 }
 
-/// A key that must be there.
-pub(crate) const fn required(name: &'static str, shape: Shape) -> Field {
-    Field { name, shape, is_required: true }
-}
-
-/// A key that may be there.
-pub(crate) const fn optional(name: &'static str, shape: Shape) -> Field {
-    Field { name, shape, is_required: false }
+/// A form of text or numbers that is checked where it is used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Form {
+    /// What it is, for a message: `a duration`.
+    pub(crate) name: &'static str,
+    /// What it may look like.
+    pub(crate) example: &'static str,
+    /// Whether a number may be one.
+    pub(crate) takes_numbers: bool,
+    /// The form in JSON Schema.
+    pub(crate) json: &'static str,
 }
 
 /// Checks a whole document against the fields of its outermost mapping.
-pub(crate) fn check_document(
-    document: &Node,
-    fields: &'static [Field],
-    diagnostics: &mut Vec<Diagnostic>,
-) {
+pub(crate) fn check_document(document: &Node, shape: Shape, diagnostics: &mut Vec<Diagnostic>) {
+    let fields = shape.properties();
     let mut check = Check { root: fields, path: Vec::new(), diagnostics };
-    let start = Place { line: 1, column: 1, ..document.place.clone() };
+    let start = Place { line: 1, column: 1, ..document.span.place.clone() };
     check.mapping(document, fields, (&start, 0));
 }
 
 struct Check<'a> {
-    root: &'static [Field],
+    root: &'static [Property],
     /// Keys that lead to the node at hand.
     path: Vec<&'a str>,
     diagnostics: &'a mut Vec<Diagnostic>,
@@ -102,10 +112,13 @@ impl<'a> Check<'a> {
             (Shape::List(item) | Shape::Group(item), Value::List(items)) => {
                 // An item has no key of its own to point at.
                 for value in items {
-                    self.node(value, *item, (&value.place, 1));
+                    self.node(value, *item, (&value.span.place, 1));
                 }
             }
             (Shape::Mapping(fields), Value::Mapping(_)) => self.mapping(node, fields, key),
+            (Shape::Dependent(inner, _), _) => self.node(node, *inner, key),
+            (Shape::Form(_), Value::Text(_)) => {}
+            (Shape::Form(form), Value::Number(_)) if form.takes_numbers => {}
             (Shape::Record(value), Value::Mapping(entries)) => {
                 for entry in entries {
                     self.entry(entry, *value);
@@ -117,29 +130,28 @@ impl<'a> Check<'a> {
 
     fn entry(&mut self, entry: &'a Entry, shape: Shape) {
         self.path.push(&entry.key.name);
-        self.node(&entry.value, shape, (&entry.key.place, entry.key.length));
+        self.node(&entry.value, shape, (&entry.key.span.place, entry.key.span.length));
         self.path.pop();
     }
 
     fn group(&mut self, node: &'a Node, item: &'static Shape, key: (&Place, u32)) {
-        const FIELDS: &[Field] = &[
-            optional("mode", Shape::OneOf(&["enforce", "observe"])),
-            // Looked at below: the shape of the rules is not known to a constant.
-            required("rules", Shape::Any),
-        ];
-        self.mapping(node, FIELDS, key);
+        self.mapping(node, GROUP, key);
         if let Some(rules) = node.entry("rules") {
             self.path.push(&rules.key.name);
-            self.node(&rules.value, Shape::List(item), (&rules.key.place, rules.key.length));
+            self.node(
+                &rules.value,
+                Shape::List(item),
+                (&rules.key.span.place, rules.key.span.length),
+            );
             self.path.pop();
         }
     }
 
     /// `key` is where the mapping's own key stands: what is missing from the mapping is missing
     /// there.
-    fn mapping(&mut self, node: &'a Node, fields: &'static [Field], key: (&Place, u32)) {
+    fn mapping(&mut self, node: &'a Node, fields: &'static [Property], key: (&Place, u32)) {
         let mut misspelt = Vec::new();
-        let is_free = |field: &&Field| node.get(field.name).is_none();
+        let is_free = |field: &&Property| node.get(field.name).is_none();
         let free: Vec<&'static str> =
             fields.iter().filter(is_free).map(|field| field.name).collect();
         for entry in node.entries() {
@@ -168,7 +180,7 @@ impl<'a> Check<'a> {
         &mut self,
         key: &Key,
         free: &[&'static str],
-        fields: &'static [Field],
+        fields: &'static [Property],
     ) -> Option<&'static str> {
         let place = match self.path.is_empty() {
             true => String::new(),
@@ -187,7 +199,7 @@ impl<'a> Check<'a> {
             },
         };
         self.diagnostics.push(
-            Diagnostic::error(code::UNKNOWN_KEY, key.place.clone(), key.length, message)
+            Diagnostic::error(code::UNKNOWN_KEY, key.span.place.clone(), key.span.length, message)
                 .with_help(help),
         );
         meant
@@ -225,7 +237,8 @@ impl<'a> Check<'a> {
     }
 
     fn error(&mut self, code: &'static str, node: &Node, message: String, help: Option<String>) {
-        let finding = Diagnostic::error(code, node.place.clone(), node.length.max(1), message);
+        let finding =
+            Diagnostic::error(code, node.span.place.clone(), node.span.length.max(1), message);
         self.diagnostics.push(Diagnostic { help, ..finding });
     }
 
@@ -235,7 +248,35 @@ impl<'a> Check<'a> {
     }
 }
 
+/// A group of rules that is a mapping.
+pub(crate) const GROUP: &[Property] = &[
+    Property {
+        name: "mode",
+        shape: Shape::OneOf(&["enforce", "observe"]),
+        is_required: false,
+        doc: " The mode of this group; without it, that of the document.\n",
+        coverage: Coverage::Kernel(Part::All),
+    },
+    Property {
+        name: "rules",
+        // The rules are looked at apart: their shape is not known to a constant.
+        shape: Shape::Any,
+        is_required: true,
+        doc: " The rules of the group.\n",
+        coverage: Coverage::Fields,
+    },
+];
+
 impl Shape {
+    /// The keys that a mapping may have; none for other shapes.
+    pub(crate) const fn properties(self) -> &'static [Property] {
+        match self {
+            Self::Mapping(properties) => properties,
+            Self::Dependent(inner, _) => inner.properties(),
+            _ => &[],
+        }
+    }
+
     /// The shape, for a message.
     fn name(self) -> &'static str {
         match self {
@@ -246,7 +287,8 @@ impl Shape {
             Self::Whole(..) => "a whole number",
             Self::OneOf(_) => "a word",
             Self::List(_) | Self::Group(_) => "a list",
-            Self::Mapping(_) | Self::Record(_) => "a mapping",
+            Self::Mapping(_) | Self::Record(_) | Self::Dependent(..) => "a mapping",
+            Self::Form(form) => form.name,
         }
     }
 
@@ -257,7 +299,8 @@ impl Shape {
             Self::Boolean => "true",
             Self::Number(..) | Self::Whole(..) => "1",
             Self::List(_) | Self::Group(_) => "[…]",
-            Self::Mapping(_) | Self::Record(_) => "{…}",
+            Self::Mapping(_) | Self::Record(_) | Self::Dependent(..) => "{…}",
+            Self::Form(form) => form.example,
             Self::Any | Self::Text | Self::NonEmptyText | Self::OneOf([]) => "…",
         }
     }
@@ -265,19 +308,21 @@ impl Shape {
     /// How to make the node fit, where that can be guessed.
     fn advice(self, node: &Node) -> Option<String> {
         match (self, &node.value) {
-            (Self::Mapping(_) | Self::Record(_), Value::Null) => {
+            (Self::Mapping(_) | Self::Record(_) | Self::Dependent(..), Value::Null) => {
                 Some("its keys stand on the lines below, each indented by two spaces".into())
             }
             (Self::List(_) | Self::Group(_), Value::Null) => {
                 Some("write `[]` for an empty list; it is not the same as no list".into())
             }
-            (Self::Text | Self::NonEmptyText | Self::OneOf(_), Value::Number(number)) => {
-                Some(format!("put it in quotes: \"{}\"", number.text))
-            }
-            (Self::Text | Self::NonEmptyText | Self::OneOf(_), Value::Boolean(value)) => {
-                Some(format!("put it in quotes: \"{value}\""))
-            }
-            (Self::List(item), Value::Text(text)) if !matches!(item, Self::Mapping(_)) => {
+            (
+                Self::Text | Self::NonEmptyText | Self::OneOf(_) | Self::Form(_),
+                Value::Number(number),
+            ) => Some(format!("put it in quotes: \"{}\"", number.text)),
+            (
+                Self::Text | Self::NonEmptyText | Self::OneOf(_) | Self::Form(_),
+                Value::Boolean(value),
+            ) => Some(format!("put it in quotes: \"{value}\"")),
+            (Self::List(item), Value::Text(text)) if item.properties().is_empty() => {
                 Some(format!("write it as a list: [\"{text}\"]"))
             }
             (Self::List(_), Value::Number(number)) => {
@@ -297,10 +342,10 @@ impl Shape {
 }
 
 /// The path to the first mapping of a dialect that has this key.
-fn home(fields: &'static [Field], name: &str) -> Option<String> {
+fn home(fields: &'static [Property], name: &str) -> Option<String> {
     fields.iter().find_map(|field| {
         let mut shape = field.shape;
-        while let Shape::List(inner) | Shape::Group(inner) = shape {
+        while let Shape::List(inner) | Shape::Group(inner) | Shape::Dependent(inner, _) = shape {
             shape = *inner;
         }
         let Shape::Mapping(inner) = shape else { return None };

@@ -5,113 +5,118 @@
 //! `fs_allowlist` and `egress_allowlist`, each in the mode that `enforcement.deny_on` gives it;
 //! the rest belongs to the decision service.
 
-mod shape;
+mod model;
+
+pub use model::*;
 
 use crate::{
-    boundary::{Effect, Egress, EgressRule, GlobSyntax, Mode, PathGroup, Rights, Target},
+    boundary::{Baseline, Effect, Egress, EgressRule, GlobSyntax, Mode, PathGroup, Rights, Target},
     destination,
     diagnostic::{Diagnostic, code, quoted},
-    document::{Entry, Node, Value},
+    document::{Span, Spanned},
     lowering::Lowering,
+    model::{Field, items, value},
     pattern,
 };
 
-pub(crate) use shape::FIELDS;
-
 /// Lowers a policy.
-pub(crate) fn lower(policy: &Node, lowering: &mut Lowering<'_>) {
+pub(crate) fn lower(policy: &Policy, lowering: &mut Lowering<'_>) {
+    lowering.boundary.baseline = Baseline::Programs;
     check_compliance_rules(policy, lowering);
-    let Some(security) = policy.get("security") else { return };
-    if let Some(list) = security.entry("fs_allowlist") {
-        lower_paths(list, mode(policy, "fs_violation"), lowering);
+    let Some(security) = value(&policy.security) else { return };
+    if let Some(list) = &security.fs_allowlist {
+        lower_paths(list, mode(policy, Violation::Fs), lowering);
     }
-    if let Some(list) = security.entry("egress_allowlist") {
-        lower_egress(list, mode(policy, "egress_violation"), lowering);
+    if let Some(list) = &security.egress_allowlist {
+        lower_egress(list, mode(policy, Violation::Egress), lowering);
     }
 }
 
 /// Enforce where the violation is among those that deny, else observe: `deny_on: []` logs
 /// everything and blocks nothing.
-fn mode(policy: &Node, violation: &str) -> Mode {
-    let deny_on = policy.get("enforcement").and_then(|enforcement| enforcement.get("deny_on"));
-    let denies =
-        deny_on.is_some_and(|list| list.items().iter().any(|item| item.text() == Some(violation)));
+fn mode(policy: &Policy, violation: Violation) -> Mode {
+    let enforcement = value(&policy.enforcement);
+    let deny_on = enforcement.map_or(&[][..], |enforcement| items(&enforcement.deny_on));
+    let denies = deny_on.iter().any(|item| item.value == violation);
     if denies { Mode::Enforce } else { Mode::Observe }
 }
 
-fn lower_paths(list: &Entry, mode: Mode, lowering: &mut Lowering<'_>) {
-    let rights = Rights::READ.and(Rights::WRITE).and(Rights::EXEC);
+fn lower_paths(list: &Field<Vec<Spanned<String>>>, mode: Mode, lowering: &mut Lowering<'_>) {
+    let rights = Rights::FILES.and(Rights::EXEC);
     lowering.boundary.path_groups.push(PathGroup {
         rights,
         mode,
         place: list.key.place.clone(),
         is_rule: true,
     });
-    warn_if_empty(list, lowering);
-    for item in list.value.items() {
-        let Some(text) = item.text() else { continue };
-        if pattern::check_leniently(item, text, GlobSyntax::Crossing, lowering) {
-            lowering.path_rule(item, text, GlobSyntax::Crossing, Effect::Allow, rights);
+    if list.is_empty_list() {
+        lowering.warn_empty("fs_allowlist", &list.key);
+    }
+    for Spanned { value, span } in list.items() {
+        if pattern::check_leniently(span, value, GlobSyntax::Crossing, lowering) {
+            lowering.path_rule(span, value, GlobSyntax::Crossing, Effect::Allow, rights);
         }
     }
 }
 
-fn lower_egress(list: &Entry, mode: Mode, lowering: &mut Lowering<'_>) {
-    lowering.boundary.egress =
-        Some(Egress { mode, place: list.key.place.clone(), is_rule: true, rules: Vec::new() });
-    warn_if_empty(list, lowering);
-    for item in list.value.items() {
-        let Some(text) = item.text() else { continue };
-        match destination::with_port(text) {
+fn lower_egress(list: &Field<Vec<Spanned<String>>>, mode: Mode, lowering: &mut Lowering<'_>) {
+    let place = list.key.place.clone();
+    lowering.boundary.egress = Some(Egress { mode, place, is_rule: true, rules: Vec::new() });
+    if list.is_empty_list() {
+        lowering.warn_empty("egress_allowlist", &list.key);
+    }
+    for Spanned { value, span } in list.items() {
+        match destination::with_port(value) {
             Ok((destination, port)) => {
                 let rule = EgressRule {
                     effect: Effect::Allow,
                     target: Target::Host(String::new()),
                     ports: port.map(|port| port..=port).into_iter().collect(),
                     protocol: None,
-                    place: item.place.clone(),
+                    place: span.place.clone(),
                 };
-                lowering.egress_rule(item, destination, rule);
+                lowering.egress_rule(span, destination, rule);
             }
-            Err(fault) => lowering.destination_fault(item, fault),
+            Err(fault) => lowering.destination_fault(span, fault),
         }
-    }
-}
-
-fn warn_if_empty(list: &Entry, lowering: &mut Lowering<'_>) {
-    if matches!(&list.value.value, Value::List(items) if items.is_empty()) {
-        lowering.warn_empty(&list.key);
     }
 }
 
 /// The one condition in the schema: an `nl` rule needs an instruction and a threshold, every
 /// other rule at least one pattern.
-fn check_compliance_rules(policy: &Node, lowering: &mut Lowering<'_>) {
-    let packs = policy.get("compliance").and_then(|compliance| compliance.get("packs"));
-    let packs = packs.map_or(&[][..], Node::items);
-    for rule in packs.iter().filter_map(|pack| pack.get("rules")).flat_map(Node::items) {
-        if !matches!(rule.value, Value::Mapping(_)) {
+fn check_compliance_rules(policy: &Policy, lowering: &mut Lowering<'_>) {
+    let packs = value(&policy.compliance).map_or(&[][..], |compliance| items(&compliance.packs));
+    for Spanned { value: rule, span } in packs.iter().flat_map(|pack| items(&pack.value.rules)) {
+        let kind = value(&rule.kind).copied();
+        if kind == Some(RuleKind::Nl) {
+            need("instruction", rule.instruction.is_some(), kind, span, lowering);
+            need("threshold", rule.threshold.is_some(), kind, span, lowering);
             continue;
         }
-        let kind = rule.get("type").and_then(Node::text);
-        let needed: &[&str] =
-            if kind == Some("nl") { &["instruction", "threshold"] } else { &["patterns"] };
-        for key in needed.iter().filter(|key| rule.get(key).is_none()) {
-            let message =
-                format!("a rule of the type `{}` needs the key `{key}`", kind.unwrap_or("regex"));
-            let place = rule.place.clone();
-            let finding =
-                Diagnostic::error(code::MISSING_KEY, place, rule.length.clamp(1, 2), message);
-            lowering.diagnostics.push(finding.with_help(format!("add {}", quoted(key))));
-        }
-        let patterns = rule.entry("patterns").filter(|_| kind != Some("nl"));
-        if let Some(entry) = patterns
-            && matches!(&entry.value.value, Value::List(items) if items.is_empty())
-        {
+        need("patterns", rule.patterns.is_some(), kind, span, lowering);
+        if let Some(patterns) = rule.patterns.as_ref().filter(|list| list.is_empty_list()) {
             let message = "`patterns` needs at least one pattern".to_owned();
-            lowering.error(code::OUT_OF_RANGE, &entry.value, message, "add one, as `(?i)api_key=`");
+            let help = "add one, as `(?i)api_key=`";
+            lowering.error(code::OUT_OF_RANGE, &patterns.span, message, help);
         }
     }
+}
+
+fn need(
+    key: &str,
+    is_there: bool,
+    kind: Option<RuleKind>,
+    rule: &Span,
+    lowering: &mut Lowering<'_>,
+) {
+    if is_there {
+        return;
+    }
+    let kind = kind.map_or("regex", RuleKind::word);
+    let message = format!("a rule of the type `{kind}` needs the key `{key}`");
+    let (place, length) = (rule.place.clone(), rule.length.clamp(1, 2));
+    let finding = Diagnostic::error(code::MISSING_KEY, place, length, message);
+    lowering.diagnostics.push(finding.with_help(format!("add {}", quoted(key))));
 }
 
 #[cfg(test)]

@@ -91,7 +91,7 @@ impl Stage {
     fn run(&self, context: &Context) -> Run {
         let counts = self.counts.display().to_string();
         let words = [ACTOR.to_owned(), "hammer".to_owned(), self.secret.clone(), counts];
-        Run::new(context, words).policy(&self.policy)
+        Run::new(context, words).policy(&self.policy).unrecorded()
     }
 
     /// Waits until the command has been refused some more times, or is gone.

@@ -35,6 +35,8 @@ pub(crate) struct Run {
     phase: &'static str,
     /// Without a boundary: the command alone.
     free: bool,
+    /// With its events thrown away.
+    is_unrecorded: bool,
     user: Option<u32>,
 }
 
@@ -73,6 +75,7 @@ impl Run {
             input: Vec::new(),
             phase: "enforce",
             free: false,
+            is_unrecorded: false,
             user: None,
         }
     }
@@ -116,6 +119,13 @@ impl Run {
         self
     }
 
+    /// With its events thrown away: those of a command that is refused without end fill the
+    /// memory of a machine whose files are in memory.
+    pub(crate) const fn unrecorded(mut self) -> Self {
+        self.is_unrecorded = true;
+        self
+    }
+
     /// Started by another user than root.
     pub(crate) const fn by_user(mut self, user: u32) -> Self {
         self.user = Some(user);
@@ -130,7 +140,10 @@ impl Run {
     pub(crate) fn start(self) -> Result<Running, Failure> {
         let number = fs::read_dir(&self.folder)?.count();
         let place = |what: &str| self.folder.join(format!("{number}-{what}"));
-        let events = place("events");
+        let events = match self.is_unrecorded {
+            true => PathBuf::from("/dev/null"),
+            false => place("events"),
+        };
         let mut command = match self.free {
             true => Command::new(&self.command[0]),
             false => {

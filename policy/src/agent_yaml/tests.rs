@@ -18,13 +18,12 @@ fn the_workspace_becomes_rules_for_reading_and_for_writing() {
     assert_eq!(
         path_rules(&document),
         [
-            (Effect::Allow, READ, "/v/in", 4),
             (Effect::Allow, READ, "/v/in/**", 4),
             (Effect::Allow, READ, "/v/out*", 4),
             (Effect::Allow, WRITE, "/v/out/**", 5),
         ]
     );
-    assert!(document.boundary.baseline);
+    assert_eq!(document.boundary.baseline, boundary::Baseline::Libraries);
     assert_eq!(document.boundary.path_groups[0].rights, Rights::FILES);
     assert_eq!(document.boundary.path_groups[0].mode, Mode::Enforce);
 }

@@ -1,33 +1,75 @@
 //! Durations and amounts of bytes in `budgets`.
 
+use super::Budgets;
 use crate::{
+    boundary,
     diagnostic::code,
-    document::{Node, Value},
     lowering::Lowering,
+    model::{Scalar, value},
 };
 
-/// Checks the budgets that are more than counts.
-pub(super) fn check(budgets: &Node, lowering: &mut Lowering<'_>) {
-    if let Some(node) = budgets.get("wall_clock")
-        && node.text().and_then(milliseconds).is_none()
+/// The budgets, with findings about the amounts that cannot be read.
+pub(super) fn budgets(budgets: &Budgets, lowering: &mut Lowering<'_>) -> boundary::Budgets {
+    let mut wall_clock = None;
+    if let Some(field) = &budgets.wall_clock
+        && let Some(amount) = &field.value
     {
-        let message = format!("{} is no duration", node.describe());
-        let help = match &node.value {
-            Value::Number(number) => format!("with its unit: `{}s`", number.text),
-            _ => "a number and a unit: `500ms`, `600s`, `10m` or `2h`".to_owned(),
+        wall_clock = match amount {
+            Scalar::Text(text) => milliseconds(text),
+            Scalar::Number(_) => None,
         };
-        lowering.error(code::BAD_AMOUNT, node, message, &help);
+        if wall_clock.is_none() {
+            let message = format!("{} is no duration", amount.describe());
+            let help = match amount {
+                Scalar::Number(number) => format!("with its unit: `{}s`", number.text),
+                Scalar::Text(text) => duration_meant(text),
+            };
+            lowering.error(code::BAD_AMOUNT, &field.span, message, &help);
+        }
     }
-    if let Some(node) = budgets.get("output_bytes")
-        && bytes(node).is_none()
+    let mut output_bytes = None;
+    if let Some(field) = &budgets.output_bytes
+        && let Some(amount) = &field.value
     {
-        let message = format!("{} is no amount of bytes", node.describe());
-        let help = match node.text().and_then(decimal_unit) {
-            Some(meant) => format!("units are powers of 1024: `{meant}`"),
-            None => "a number, or one with a unit: `1048576`, `64KiB`, `1MiB` or `2GiB`".to_owned(),
-        };
-        lowering.error(code::BAD_AMOUNT, node, message, &help);
+        output_bytes = bytes(amount);
+        if output_bytes.is_none() {
+            let message = format!("{} is no amount of bytes", amount.describe());
+            let meant = match amount {
+                Scalar::Text(text) => decimal_unit(text),
+                Scalar::Number(_) => None,
+            };
+            let help = match meant {
+                Some(meant) => format!("units are powers of 1024: `{meant}`"),
+                None => {
+                    "a number, or one with a unit: `1048576`, `64KiB`, `1MiB` or `2GiB`".to_owned()
+                }
+            };
+            lowering.error(code::BAD_AMOUNT, &field.span, message, &help);
+        }
     }
+    boundary::Budgets {
+        wall_clock,
+        files_touched: value(&budgets.files_touched).copied(),
+        output_bytes,
+        connections: value(&budgets.connections).copied(),
+        processes: value(&budgets.processes).copied(),
+    }
+}
+
+/// What was likely meant by a duration whose unit is written out.
+fn duration_meant(text: &str) -> String {
+    let unit = amount(text).and_then(|(number, unit)| {
+        let unit = match unit.to_ascii_lowercase().as_str() {
+            "sec" | "secs" | "second" | "seconds" => "s",
+            "min" | "mins" | "minute" | "minutes" => "m",
+            "hr" | "hrs" | "hour" | "hours" => "h",
+            "millisecond" | "milliseconds" => "ms",
+            "d" | "day" | "days" => return Some(format!("write `{}h`", number.checked_mul(24)?)),
+            _ => return None,
+        };
+        Some(format!("write `{number}{unit}`"))
+    });
+    unit.unwrap_or_else(|| "a number and a unit: `500ms`, `600s`, `10m` or `2h`".to_owned())
 }
 
 /// A duration in milliseconds.
@@ -44,13 +86,12 @@ fn milliseconds(text: &str) -> Option<u64> {
 }
 
 /// An amount of bytes.
-fn bytes(node: &Node) -> Option<u64> {
-    let text = match &node.value {
-        Value::Number(number) => return number.whole(),
-        Value::Text(text) => text,
-        _ => return None,
+fn bytes(amount: &Scalar) -> Option<u64> {
+    let text = match amount {
+        Scalar::Number(number) => return number.whole(),
+        Scalar::Text(text) => text,
     };
-    let (number, unit) = amount(text)?;
+    let (number, unit) = self::amount(text)?;
     let shift = match unit {
         "" | "B" => 0,
         "KiB" => 10,

@@ -2,137 +2,153 @@
 
 use std::ops::RangeInclusive;
 
-use super::Rules;
+use super::{
+    DestinationRule, FileRule, Group, ListenRule, ProgramRule, ProtocolWord, SocketRule, Syntax,
+};
 use crate::{
-    boundary::{Effect, Egress, EgressRule, GlobSyntax, PathGroup, Protocol, Rights, Target},
+    boundary::{
+        self, Effect, Egress, EgressRule, GlobSyntax, Listen, PathGroup, Protocol, Rights, Sockets,
+        Target,
+    },
     destination::{self, Destination, Fault},
     diagnostic::{code, quoted},
-    document::{Node, Value},
+    document::Spanned,
     lowering::Lowering,
+    model::{Field, Scalar, value},
     pattern,
     suggestion::nearest,
 };
 use ringfence_common::Right;
 
-type Lower = fn(&Rules<'_>, &mut Lowering<'_>);
+/// The words for rights over files.
+pub(crate) const RIGHTS: [(&str, Rights); 6] = [
+    ("read", Rights::READ),
+    ("write", Rights::WRITE),
+    ("content", Rights(Right::Write.bit())),
+    ("create", Rights(Right::Create.bit())),
+    ("delete", Rights(Right::Delete.bit())),
+    ("metadata", Rights(Right::Metadata.bit())),
+];
 
-/// The groups that the kernel enforces.
-pub(super) const ENFORCED: &[(&str, Lower)] =
-    &[("files", files), ("exec", exec), ("egress", egress)];
-
-/// The groups that are read and checked only.
-pub(super) const UNENFORCED: &[(&str, Lower)] = &[("listen", listen), ("sockets", sockets)];
-
-fn files(rules: &Rules<'_>, lowering: &mut Lowering<'_>) {
-    add_group(rules, Rights::FILES, lowering);
-    for rule in rules.items {
-        let Some((node, path)) = path_of(rule) else { continue };
-        let is_usable = pattern::check_strictly(node, path, lowering);
-        if rule.get("allow").is_none() && rule.get("deny").is_none() && is_mapping(rule) {
+pub(super) fn files(group: &Group<'_, FileRule>, lowering: &mut Lowering<'_>) {
+    add_path_group(group, Rights::FILES, lowering);
+    for Spanned { value: rule, .. } in group.rules {
+        let Some(path) = &rule.path else { continue };
+        let Some(pattern) = &path.value else { continue };
+        let syntax = syntax(&rule.syntax);
+        let is_usable = pattern::check_strictly(&path.span, pattern, syntax, lowering);
+        if rule.allow.is_none() && rule.deny.is_none() {
             let message = "a rule about files needs `allow` or `deny`".to_owned();
             let help = "add `allow: [read]`, `allow: [read, write]`, or `deny: [write]`";
-            lowering.error(code::MISSING_KEY, node, message, help);
+            lowering.error(code::MISSING_KEY, &path.span, message, help);
         }
-        for (key, effect) in [("allow", Effect::Allow), ("deny", Effect::Deny)] {
-            let rights = rights(rule.get(key), lowering);
+        for (words, effect) in [(&rule.allow, Effect::Allow), (&rule.deny, Effect::Deny)] {
+            let rights = rights(words.as_ref(), lowering);
             if is_usable && !rights.is_empty() {
-                lowering.path_rule(node, path, GlobSyntax::Component, effect, rights);
+                lowering.path_rule(&path.span, pattern, syntax, effect, rights);
             }
         }
     }
 }
 
 /// The rights that a list of words names.
-fn rights(words: Option<&Node>, lowering: &mut Lowering<'_>) -> Rights {
-    const WORDS: [(&str, Rights); 5] = [
-        ("read", Rights::READ),
-        ("write", Rights::WRITE),
-        ("create", Rights(Right::Create.bit())),
-        ("delete", Rights(Right::Delete.bit())),
-        ("metadata", Rights(Right::Metadata.bit())),
-    ];
+fn rights(words: Option<&Field<Vec<Spanned<String>>>>, lowering: &mut Lowering<'_>) -> Rights {
     let Some(words) = words else { return Rights::NONE };
-    if matches!(&words.value, Value::List(items) if items.is_empty()) {
+    if words.is_empty_list() {
         let message = "the list of rights is empty".to_owned();
-        lowering.error(
-            code::OUT_OF_RANGE,
-            words,
-            message,
-            "add `read` or `write`, or remove the rule",
-        );
+        let help = "add `read` or `write`, or remove the rule";
+        lowering.error(code::OUT_OF_RANGE, &words.span, message, help);
     }
     let mut rights = Rights::NONE;
-    for item in words.items() {
-        let Some(word) = item.text() else { continue };
-        if let Some((_, right)) = WORDS.iter().find(|(name, _)| *name == word) {
+    for Spanned { value: word, span } in words.items() {
+        if let Some((_, right)) = RIGHTS.iter().find(|(name, _)| name == word) {
             rights = rights.and(*right);
             continue;
         }
         let message = format!("{} is no right over files", quoted(word));
-        let help = match nearest(word, WORDS.map(|(name, _)| name)) {
-            _ if matches!(word, "exec" | "execute") => {
+        let help = match nearest(word, RIGHTS.map(|(name, _)| name)) {
+            _ if matches!(word.as_str(), "exec" | "execute") => {
                 "execution has a group of its own: `exec: [{ path: …, allow: true }]`".to_owned()
             }
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => "it is one of `read`, `write`, `create`, `delete` and `metadata`".to_owned(),
+            None => "it is one of `read`, `write`, `content`, `create`, `delete` and `metadata`"
+                .to_owned(),
         };
-        lowering.error(code::UNKNOWN_VALUE, item, message, &help);
+        lowering.error(code::UNKNOWN_VALUE, span, message, &help);
     }
     rights
 }
 
-fn exec(rules: &Rules<'_>, lowering: &mut Lowering<'_>) {
-    add_group(rules, Rights::EXEC, lowering);
-    for rule in rules.items {
-        let Some((node, path)) = path_of(rule) else { continue };
-        if !pattern::check_strictly(node, path, lowering) {
+fn syntax(field: &Option<Field<Syntax>>) -> GlobSyntax {
+    match value(field) {
+        None | Some(Syntax::Component) => GlobSyntax::Component,
+        Some(Syntax::Crossing) => GlobSyntax::Crossing,
+        Some(Syntax::Prefix) => GlobSyntax::Prefix,
+    }
+}
+
+pub(super) fn exec(group: &Group<'_, ProgramRule>, lowering: &mut Lowering<'_>) {
+    add_path_group(group, Rights::EXEC, lowering);
+    for Spanned { value: rule, .. } in group.rules {
+        let Some(path) = &rule.path else { continue };
+        let Some(pattern) = &path.value else { continue };
+        let syntax = syntax(&rule.syntax);
+        if !pattern::check_strictly(&path.span, pattern, syntax, lowering) {
             continue;
         }
-        let effect = match rule.get("allow").and_then(Node::boolean) {
+        let effect = match value(&rule.allow) {
             Some(true) => Effect::Allow,
             Some(false) => Effect::Deny,
             None => continue,
         };
-        lowering.path_rule(node, path, GlobSyntax::Component, effect, Rights::EXEC);
+        lowering.path_rule(&path.span, pattern, syntax, effect, Rights::EXEC);
     }
 }
 
-fn egress(rules: &Rules<'_>, lowering: &mut Lowering<'_>) {
-    let place = rules.entry.key.place.clone();
-    lowering.boundary.egress =
-        Some(Egress { mode: rules.mode, place, is_rule: false, rules: Vec::new() });
-    warn_if_empty(rules, lowering);
-    for rule in rules.items.iter().filter(|rule| is_mapping(rule)) {
-        let ports = ports(rule.get("ports"), lowering);
-        let destination = match (rule.get("host"), rule.get("cidr")) {
-            (Some(node), None) => node.text().map(|text| (node, host(text))),
-            (None, Some(node)) => node.text().map(|text| (node, network(text))),
+pub(super) fn egress(group: &Group<'_, DestinationRule>, lowering: &mut Lowering<'_>) {
+    lowering.boundary.egress = Some(Egress {
+        mode: group.mode,
+        place: group.place(),
+        is_rule: false,
+        rules: Vec::with_capacity(group.rules.len()),
+    });
+    warn_if_empty(group, lowering);
+    for Spanned { value: rule, span: rule_span } in group.rules {
+        let ports = ports(rule.ports.as_ref(), lowering);
+        let (field, destination) = match (&rule.host, &rule.cidr) {
+            (Some(field), None) => (field, field.value.as_deref().map(host)),
+            (None, Some(field)) => (field, field.value.as_deref().map(network)),
             (host, _) => {
                 let (message, help) = match host {
                     Some(_) => ("a rule has `host` or `cidr`, not both", "make two rules of it"),
                     None => ("a rule needs `host` or `cidr`", "add `host: api.example.com`"),
                 };
-                lowering.error(code::CONFLICT, rule, message.to_owned(), help);
+                lowering.error(code::CONFLICT, rule_span, message.to_owned(), help);
                 continue;
             }
         };
-        let protocol = match rule.get("protocol").and_then(Node::text) {
-            Some("tcp") => Some(Protocol::Tcp),
-            Some("udp") => Some(Protocol::Udp),
-            _ => None,
-        };
-        let denies = rule.get("deny").and_then(Node::boolean) == Some(true);
+        let denies = value(&rule.deny) == Some(&true);
         match destination {
-            Some((node, Ok(destination))) => {
-                let effect = if denies { Effect::Deny } else { Effect::Allow };
-                let target = Target::Host(String::new());
-                let place = node.place.clone();
-                let rule = EgressRule { effect, target, ports, protocol, place };
-                lowering.egress_rule(node, destination, rule);
+            Some(Ok(destination)) => {
+                let rule = EgressRule {
+                    effect: if denies { Effect::Deny } else { Effect::Allow },
+                    target: Target::Host(String::new()),
+                    ports,
+                    protocol: value(&rule.protocol).map(|word| protocol(*word)),
+                    place: field.span.place.clone(),
+                };
+                lowering.egress_rule(&field.span, destination, rule);
             }
-            Some((node, Err(fault))) => lowering.destination_fault(node, fault),
+            Some(Err(fault)) => lowering.destination_fault(&field.span, fault),
             None => {}
         }
+    }
+}
+
+const fn protocol(word: ProtocolWord) -> Protocol {
+    match word {
+        ProtocolWord::Tcp => Protocol::Tcp,
+        ProtocolWord::Udp => Protocol::Udp,
     }
 }
 
@@ -155,75 +171,82 @@ fn network(text: &str) -> Result<Destination, Fault> {
 }
 
 /// Ports and ranges of ports. Without the key, every port.
-fn ports(list: Option<&Node>, lowering: &mut Lowering<'_>) -> Vec<RangeInclusive<u16>> {
+fn ports(
+    list: Option<&Field<Vec<Spanned<Scalar>>>>,
+    lowering: &mut Lowering<'_>,
+) -> Vec<RangeInclusive<u16>> {
     let Some(list) = list else { return Vec::new() };
-    if matches!(&list.value, Value::List(items) if items.is_empty()) {
+    if list.is_empty_list() {
         let message = "the list of ports is empty".to_owned();
-        lowering.error(code::BAD_PORT, list, message, "leave `ports` out for every port");
+        lowering.error(code::BAD_PORT, &list.span, message, "leave `ports` out for every port");
     }
     let mut ranges = Vec::new();
-    for item in list.items() {
-        match port_range(item) {
+    for Spanned { value, span } in list.items() {
+        match port_range(value) {
             Some(range) => ranges.push(range),
             None => {
-                let message = format!("{} is no port and no range of ports", item.describe());
+                let message = format!("{} is no port and no range of ports", value.describe());
                 let help = "a port is from 1 to 65535, a range is written \"8000-8100\"";
-                lowering.error(code::BAD_PORT, item, message, help);
+                lowering.error(code::BAD_PORT, span, message, help);
             }
         }
     }
     ranges
 }
 
-fn port_range(item: &Node) -> Option<RangeInclusive<u16>> {
+fn port_range(item: &Scalar) -> Option<RangeInclusive<u16>> {
     let port = |text: &str| {
         let digits = text.trim();
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         is_number.then(|| digits.parse().ok()).flatten().filter(|port: &u16| *port > 0)
     };
-    match &item.value {
-        Value::Number(number) => {
+    match item {
+        Scalar::Number(number) => {
             let port = u16::try_from(number.whole()?).ok().filter(|port| *port > 0)?;
             Some(port..=port)
         }
-        Value::Text(text) => match text.split_once('-') {
+        Scalar::Text(text) => match text.split_once('-') {
             Some((low, high)) => {
                 let (low, high) = (port(low)?, port(high)?);
                 (low <= high).then_some(low..=high)
             }
             None => port(text).map(|port| port..=port),
         },
-        _ => None,
     }
 }
 
-fn listen(_: &Rules<'_>, _: &mut Lowering<'_>) {}
+pub(super) fn listen(group: &Group<'_, ListenRule>, lowering: &mut Lowering<'_>) {
+    let rule = |Spanned { value: rule, span }: &Spanned<ListenRule>| {
+        Some(boundary::ListenRule {
+            port: u16::try_from(*value(&rule.port)?).ok()?,
+            protocol: value(&rule.protocol).map(|word| protocol(*word)),
+            place: span.place.clone(),
+        })
+    };
+    let rules = group.rules.iter().filter_map(rule).collect();
+    lowering.boundary.listen = Some(Listen { mode: group.mode, place: group.place(), rules });
+}
 
-fn sockets(rules: &Rules<'_>, lowering: &mut Lowering<'_>) {
-    for (node, path) in rules.items.iter().filter_map(path_of) {
-        pattern::check_strictly(node, path, lowering);
+pub(super) fn sockets(group: &Group<'_, SocketRule>, lowering: &mut Lowering<'_>) {
+    let mut rules = Vec::new();
+    for Spanned { value: rule, .. } in group.rules {
+        let Some(path) = &rule.path else { continue };
+        let Some(pattern) = &path.value else { continue };
+        if pattern::check_strictly(&path.span, pattern, GlobSyntax::Component, lowering) {
+            rules.push((pattern.clone(), path.span.place.clone()));
+        }
     }
+    lowering.boundary.sockets = Some(Sockets { mode: group.mode, place: group.place(), rules });
 }
 
-fn add_group(rules: &Rules<'_>, rights: Rights, lowering: &mut Lowering<'_>) {
-    let place = rules.entry.key.place.clone();
-    let group = PathGroup { rights, mode: rules.mode, place, is_rule: false };
-    lowering.boundary.path_groups.push(group);
-    warn_if_empty(rules, lowering);
+fn add_path_group<T>(group: &Group<'_, T>, rights: Rights, lowering: &mut Lowering<'_>) {
+    let (mode, place) = (group.mode, group.place());
+    lowering.boundary.path_groups.push(PathGroup { rights, mode, place, is_rule: false });
+    warn_if_empty(group, lowering);
 }
 
-fn warn_if_empty(rules: &Rules<'_>, lowering: &mut Lowering<'_>) {
-    let list = rules.entry.value.get("rules").unwrap_or(&rules.entry.value);
-    if matches!(&list.value, Value::List(items) if items.is_empty()) {
-        lowering.warn_empty(&rules.entry.key);
+fn warn_if_empty<T>(group: &Group<'_, T>, lowering: &mut Lowering<'_>) {
+    if group.rules.is_empty() {
+        lowering.warn_empty(group.name, group.key);
     }
-}
-
-fn path_of(rule: &Node) -> Option<(&Node, &str)> {
-    let node = rule.get("path")?;
-    Some((node, node.text()?))
-}
-
-fn is_mapping(node: &Node) -> bool {
-    matches!(node.value, Value::Mapping(_))
 }

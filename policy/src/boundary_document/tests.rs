@@ -2,7 +2,7 @@
 
 use crate::{
     Dialect,
-    boundary::{Effect, Mode, Rights},
+    boundary::{Baseline, Effect, Mode, Rights},
     diagnostic::code,
     testing::{document, egress_rules, error, findings, path_rules, warnings},
 };
@@ -32,7 +32,6 @@ egress:
     assert_eq!(
         path_rules(&document),
         [
-            (Effect::Allow, Rights::READ.0, "/srv/work", 4),
             (Effect::Allow, Rights::FILES.0, "/srv/work/**", 4),
             (Effect::Allow, Right::Metadata.bit(), "/srv/work/.git", 5),
             (Effect::Deny, create_delete, "/srv/work/.git", 5),
@@ -69,7 +68,7 @@ egress: []
     assert_eq!(boundary.path_groups[0].mode, Mode::Enforce);
     assert_eq!(boundary.path_groups[1].mode, Mode::Observe);
     assert_eq!(boundary.egress.as_ref().unwrap().mode, Mode::Observe);
-    assert!(!boundary.baseline);
+    assert_eq!(boundary.baseline, Baseline::None);
     let enforced = boundary.with_mode(Mode::Enforce);
     assert!(enforced.path_groups.iter().all(|group| group.mode == Mode::Enforce));
     assert_eq!(enforced.egress.unwrap().mode, Mode::Enforce);
@@ -134,7 +133,7 @@ fn what_cannot_be_meant_is_an_error_at_its_place() {
         ("files: [{ path: /a, allow: [exec] }]", code::UNKNOWN_VALUE, 29, "group of its own"),
         ("files: [{ path: /a, allow: [raed] }]", code::UNKNOWN_VALUE, 29, "did you mean `read`?"),
         ("files: [{ path: /a, allow: read }]", code::WRONG_TYPE, 28, "[\"read\"]"),
-        ("files: [{ allow: [read] }]", code::MISSING_KEY, 9, "`path: …`"),
+        ("files: [{ allow: [read] }]", code::MISSING_KEY, 9, "`path: /srv/work/**`"),
         ("files: { mode: enforce }", code::MISSING_KEY, 1, "`rules: …`"),
         ("files: { mode: enfroce, rules: [] }", code::UNKNOWN_VALUE, 16, "`enforce`"),
         ("exec: [{ path: /a, allow: [exec] }]", code::WRONG_TYPE, 27, ""),

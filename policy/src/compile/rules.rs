@@ -74,11 +74,7 @@ fn path_layer(boundary: &Boundary, book: &mut RuleBook) -> PathLayer {
     let governed = Right::ALL.into_iter().zip(defaults);
     let governed = governed.filter(|(_, default)| default.is_some());
     let governed = governed.fold(Rights::NONE, |set, (right, _)| set.and(Rights(right.bit())));
-    let baseline = if boundary.baseline {
-        baseline::rules(boundary.path_groups.iter().any(|group| group.rights == Rights::EXEC))
-    } else {
-        Vec::new()
-    };
+    let baseline = baseline::rules(boundary.baseline);
     let rules = boundary.path_rules.iter().chain(&baseline).filter_map(|rule| {
         let rights = Rights(rule.rights.0 & governed.0);
         (!rights.is_empty()).then(|| NumberedPathRule {

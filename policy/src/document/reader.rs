@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use serde_yaml::granit_parser::{
-    ErrorKind, Event, Parser, ScalarStyle, ScanError, Span, StrInput, Tag,
+    ErrorKind, Event, Parser, ScalarStyle, ScanError, Span as Extent, StrInput, Tag,
 };
 
-use super::{Entry, Key, MAX_DEPTH, MAX_NODES, Node, Value, scalar};
+use super::{Entry, Key, MAX_DEPTH, MAX_NODES, Node, Span, Value, scalar};
 use crate::{
     Source,
     boundary::Place,
@@ -25,6 +25,9 @@ pub fn read(source: &Source, diagnostics: &mut Vec<Diagnostic>) -> Option<Node> 
         Reader { parser, source, lines, anchors: HashMap::new(), nodes: 0, diagnostics };
     reader.stream().ok().flatten()
 }
+
+/// Keys that are looked through one by one.
+const FEW: usize = 16;
 
 /// A finding after which reading cannot go on has been added to the others.
 struct Stopped;
@@ -72,19 +75,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The next event that is no comment.
-    fn next(&mut self) -> Result<(Event<'a>, Span), Stopped> {
+    fn next(&mut self) -> Result<(Event<'a>, Extent), Stopped> {
         loop {
             match self.parser.next_event() {
                 Some(Ok((Event::Comment(..), _))) => {}
                 Some(Ok(next)) => return Ok(next),
                 Some(Err(error)) => return Err(self.syntax(&error)),
-                None => return Ok((Event::StreamEnd, Span::default())),
+                None => return Ok((Event::StreamEnd, Extent::default())),
             }
         }
     }
 
     /// The node that begins with `event`.
-    fn node(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Result<Node, Stopped> {
+    fn node(&mut self, event: Event<'a>, span: &Extent, depth: usize) -> Result<Node, Stopped> {
         let (place, length) = self.place(span);
         if depth > MAX_DEPTH {
             let message = format!("nested deeper than {MAX_DEPTH} levels");
@@ -112,10 +115,10 @@ impl<'a> Reader<'a> {
                 return Err(self.stop(Diagnostic::error(code::SYNTAX, place, 1, message)));
             }
         };
-        let node = Node { value, place, length, text_offset };
+        let node = Node { value, span: Span { place, length, text_offset } };
         if anchor > 0 {
             let size = self.nodes - before + 1;
-            self.count(size, &node.place)?;
+            self.count(size, &node.span.place)?;
             self.anchors.insert(anchor, (node.clone(), size));
         }
         Ok(node)
@@ -133,7 +136,8 @@ impl<'a> Reader<'a> {
 
     fn entries(&mut self, depth: usize) -> Result<Vec<Entry>, Stopped> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut lines: HashMap<String, u32> = HashMap::new();
+        // Made for mappings of many keys only: most have a handful, and there are many.
+        let mut index: HashMap<String, usize> = HashMap::new();
         loop {
             let key = match self.next()? {
                 (Event::MappingEnd, _) => return Ok(entries),
@@ -142,25 +146,42 @@ impl<'a> Reader<'a> {
             let (event, span) = self.next()?;
             let value = self.node(event, &span, depth + 1)?;
             let Some(key) = key else { continue };
-            match lines.get(&key.name) {
-                None => {
-                    lines.insert(key.name.clone(), key.place.line);
-                    entries.push(Entry { key, value });
+            let twin = match entries.len() {
+                0..=FEW => entries.iter().position(|entry| entry.key.name == key.name),
+                _ => index.get(&key.name).copied(),
+            };
+            if let Some(first) = twin.and_then(|at| entries.get(at)) {
+                let Span { place, length, .. } = key.span;
+                let message = format!("the key {} stands twice", quoted(&key.name));
+                let line = first.key.span.place.line;
+                let help = format!("it was first given on line {line}; remove one of the two");
+                self.diagnostics.push(
+                    Diagnostic::error(code::DUPLICATE_KEY, place, length, message).with_help(help),
+                );
+                continue;
+            }
+            entries.push(Entry { key, value });
+            match entries.len() {
+                0..=FEW => {}
+                length if length == FEW + 1 => {
+                    let names = entries.iter().map(|entry| entry.key.name.clone());
+                    index = names.zip(0..).collect();
                 }
-                Some(line) => {
-                    let message = format!("the key {} stands twice", quoted(&key.name));
-                    let help = format!("it was first given on line {line}; remove one of the two");
-                    self.diagnostics.push(
-                        Diagnostic::error(code::DUPLICATE_KEY, key.place, key.length, message)
-                            .with_help(help),
-                    );
+                length => {
+                    let name = entries.last().map(|entry| entry.key.name.clone());
+                    index.extend(name.map(|name| (name, length - 1)));
                 }
             }
         }
     }
 
     /// A mapping's key; `None`, with a finding, when it cannot be one.
-    fn key(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Result<Option<Key>, Stopped> {
+    fn key(
+        &mut self,
+        event: Event<'a>,
+        span: &Extent,
+        depth: usize,
+    ) -> Result<Option<Key>, Stopped> {
         let (place, length) = self.place(span);
         match event {
             Event::Scalar(name, style, 0, tag) => {
@@ -175,7 +196,8 @@ impl<'a> Reader<'a> {
                     );
                     return Ok(None);
                 }
-                Ok(Some(Key { name: name.into_owned(), place, length }))
+                let span = Span { place, length, text_offset: None };
+                Ok(Some(Key { name: name.into_owned(), span }))
             }
             event => {
                 self.node(event, span, depth + 1)?;
@@ -262,7 +284,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Where a span begins, and how many characters of its first line it takes.
-    fn place(&self, span: &Span) -> (Place, u32) {
+    fn place(&self, span: &Extent) -> (Place, u32) {
         let (start, end) = (&span.start, &span.end);
         let place = self.source.place(number(start.line().max(1)), number(start.col() + 1));
         let line_end = || {
@@ -274,7 +296,7 @@ impl<'a> Reader<'a> {
     }
 
     /// See [`Node::text_offset`].
-    fn text_offset(&self, span: &Span, text: &str) -> Option<u32> {
+    fn text_offset(&self, span: &Extent, text: &str) -> Option<u32> {
         let written = span.slice(&self.source.text)?;
         if written == text {
             return Some(0);

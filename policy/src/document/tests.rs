@@ -17,13 +17,13 @@ fn tree(text: &str) -> Node {
 #[test]
 fn every_value_and_key_knows_where_it_stands() {
     let root = tree("a: 1\nb:\n  - 'x y'\n  - { c: \"d\" }\n");
-    let at = |node: &Node| (node.place.line, node.place.column, node.length);
+    let at = |node: &Node| (node.span.place.line, node.span.place.column, node.span.length);
     assert_eq!(at(root.get("a").unwrap()), (1, 4, 1));
     let items = root.get("b").unwrap().items();
     assert_eq!(at(&items[0]), (3, 5, 5));
     assert_eq!(at(items[1].get("c").unwrap()), (4, 10, 3));
     let key = &items[1].entry("c").unwrap().key;
-    assert_eq!((key.place.line, key.place.column, key.length), (4, 7, 1));
+    assert_eq!((key.span.place.line, key.span.place.column, key.span.length), (4, 7, 1));
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_character_within_a_text_can_be_pointed_at_unless_it_is_written_otherwise() 
     let columns: Vec<(u32, u32)> = root
         .items()
         .iter()
-        .map(|node| node.within(1))
+        .map(|node| node.span.within(1))
         .map(|(place, length)| (place.column, length))
         .collect();
     assert_eq!(columns, [(3, 1), (8, 1), (14, 1), (18, 7)]);
@@ -42,7 +42,7 @@ fn a_character_within_a_text_can_be_pointed_at_unless_it_is_written_otherwise() 
 fn columns_count_characters_and_not_bytes() {
     let root = tree("\"ü\": \"ä\"\n");
     let (entry, _) = (&root.entries()[0], ());
-    assert_eq!((entry.value.place.column, entry.value.length), (6, 3));
+    assert_eq!((entry.value.span.place.column, entry.value.span.length), (6, 3));
 }
 
 #[test]

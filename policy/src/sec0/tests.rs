@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     Dialect,
+    model::Model as _,
     testing::{document, egress_rules, error, errors, path_rules, warnings},
 };
 
@@ -25,8 +26,8 @@ const OBSERVE: &str =
     "enforcement: { deny_on: [], circuit_breakers: { error_rate_pct: 100, p95_latency_ms: 0 } }\n";
 const ENFORCE: &str = "enforcement: { deny_on: [fs_violation, egress_violation], \
                        circuit_breakers: { error_rate_pct: 1, p95_latency_ms: 1 } }\n";
-const ALL: u32 = 0b11_1111;
-const READ: u32 = 1;
+const FILES: u32 = Rights::FILES.0;
+const EXEC: u32 = Rights::EXEC.0;
 
 fn policy(enforcement: &str, rest: &str) -> String {
     format!("{REQUIRED}{enforcement}{rest}")
@@ -135,7 +136,9 @@ fn what_the_schema_does_not_have_is_an_error_at_its_place() {
 
 #[test]
 fn every_required_key_is_missed() {
-    for (index, key) in FIELDS.iter().filter(|field| field.is_required).enumerate() {
+    for (index, key) in
+        Policy::SHAPE.properties().iter().filter(|field| field.is_required).enumerate()
+    {
         let lines: Vec<&str> = policy(OBSERVE, "").leak().lines().collect();
         let mut kept = Vec::new();
         let mut is_removed = false;
@@ -178,16 +181,19 @@ fn the_lists_become_rules_and_one_rule_each_for_refusals() {
     let security = "security:\n  fs_allowlist:\n    - /tmp/sec0-*\n    - /srv/w/**\n  \
                     egress_allowlist: ['*.Example.com:443', '10.0.0.0/8', '*']\n";
     let document = document(&policy(ENFORCE, security), Dialect::Sec0);
-    let group = &document.boundary.path_groups[0];
-    assert_eq!((group.rights.0, group.is_rule, group.place.line), (ALL, true, 14));
-    assert!(document.boundary.baseline);
+    let groups = document.boundary.path_groups.iter();
+    let groups: Vec<_> =
+        groups.map(|group| (group.rights, group.is_rule, group.place.line)).collect();
+    assert_eq!(groups, [(Rights::FILES, true, 14), (Rights::EXEC, true, 14)]);
+    assert!(document.boundary.baseline == Baseline::Programs);
     let allow = Effect::Allow;
     assert_eq!(
         path_rules(&document),
         [
-            (allow, ALL, "/tmp/sec0-*", 15),
-            (allow, READ, "/srv/w", 16),
-            (allow, ALL, "/srv/w/**", 16),
+            (allow, FILES, "/tmp/sec0-*", 15),
+            (allow, FILES, "/srv/w/**", 16),
+            (allow, EXEC, "/tmp/sec0-*", 15),
+            (allow, EXEC, "/srv/w/**", 16),
         ]
     );
     let egress = document.boundary.egress.as_ref().unwrap();
@@ -208,7 +214,7 @@ fn a_list_that_is_absent_is_free_and_one_that_is_empty_allows_nothing() {
     let empty = policy(ENFORCE, "security:\n  fs_allowlist: []\n");
     assert_eq!(warnings(&empty), [code::NOT_GOVERNED, code::EMPTY_ALLOWLIST]);
     let boundary = document(&empty, Dialect::Sec0).boundary;
-    assert_eq!((boundary.path_groups.len(), boundary.path_rules.len()), (1, 0));
+    assert_eq!((boundary.path_groups.len(), boundary.path_rules.len()), (2, 0));
     assert!(boundary.egress.is_none());
 }
 

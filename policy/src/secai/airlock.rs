@@ -2,70 +2,74 @@
 
 use std::net::IpAddr;
 
-use super::tools::Tools;
+use super::{
+    model::{AllowOrDeny, Policy},
+    tools::Tools,
+};
 use crate::{
     boundary::{Effect, Egress, EgressRule, Mode, Protocol, Target},
     destination::{self, Destination},
     diagnostic::{code, quoted},
-    document::Node,
+    document::Spanned,
     lowering::Lowering,
+    model::value,
 };
 
 /// Port of `https`, the one scheme of the airlock.
 const HTTPS: u16 = 443;
 
 /// Adds the egress group and its rules, unless the policy leaves egress free.
-pub(super) fn lower(policy: &Node, tools: &Tools<'_>, lowering: &mut Lowering<'_>) {
-    let network = policy.get("defaults").and_then(|defaults| defaults.get("network"));
-    let Some(default) = network.and_then(|network| network.entry("runtime_egress")) else {
+pub(super) fn lower(policy: &Policy, tools: &Tools<'_>, lowering: &mut Lowering<'_>) {
+    let network = value(&policy.defaults).and_then(|defaults| value(&defaults.network));
+    let Some(default) = network.and_then(|network| network.runtime_egress.as_ref()) else {
         return;
     };
     let fetch_denied = tools.denied("network.fetch");
-    let is_free = default.value.text() == Some("allow");
+    let is_free = default.value == Some(AllowOrDeny::Allow);
     if is_free && fetch_denied.is_none() {
         let message = "every destination is allowed".to_owned();
         let help = "write `deny`, and name the destinations in `airlock.allowed_destinations`";
-        lowering.warning(code::ALLOWS_EVERYTHING, &default.value, message, help);
+        lowering.warning(code::ALLOWS_EVERYTHING, &default.span, message, help);
         return;
     }
     let place = match fetch_denied.filter(|_| is_free) {
-        Some(denied) => denied.place.clone(),
+        Some(denied) => denied.span.place.clone(),
         None => default.key.place.clone(),
     };
     lowering.boundary.egress =
         Some(Egress { mode: Mode::Enforce, place, is_rule: false, rules: Vec::new() });
-    let Some(airlock) = policy.get("airlock") else { return };
-    if airlock.get("enabled").and_then(Node::boolean) != Some(true) {
+    let Some(airlock) = value(&policy.airlock) else { return };
+    if value(&airlock.enabled) != Some(&true) {
         return;
     }
-    let Some(destinations) = airlock.entry("allowed_destinations") else { return };
+    let Some(destinations) = &airlock.allowed_destinations else { return };
     if fetch_denied.is_some() {
         let message = "no destination can be reached, since `tools.deny` has `network.fetch`";
         let help = "remove `network.fetch` from `tools.deny`, or switch the airlock off";
-        lowering.warn_key(code::SURPRISING, &destinations.key, message, help);
+        lowering.warning(code::SURPRISING, &destinations.key, message.to_owned(), help);
         return;
     }
     if !tools.is_permitted("network.fetch") {
         let message = "`network.fetch` is not listed: the tool firewall refuses the tool, and the \
                        kernel lets every governed process reach these destinations";
         let help = "list `network.fetch` in `tools.deny` to close them, or in `tools.allow`";
-        lowering.warn_key(code::SURPRISING, &destinations.key, message, help);
+        lowering.warning(code::SURPRISING, &destinations.key, message.to_owned(), help);
     }
-    for item in destinations.value.items() {
+    for item in destinations.items() {
         lower_destination(item, lowering);
     }
 }
 
-fn lower_destination(item: &Node, lowering: &mut Lowering<'_>) {
-    let Some(url) = item.text() else { return };
+fn lower_destination(item: &Spanned<String>, lowering: &mut Lowering<'_>) {
+    let Spanned { value: url, span } = item;
     let never = |lowering: &mut Lowering<'_>, why: &str, help: &str| {
         let message = format!("the airlock never allows {}: {why}", quoted(url));
-        lowering.warning(code::NEVER_MATCHES, item, message, help);
+        lowering.warning(code::NEVER_MATCHES, span, message, help);
     };
     let Some((scheme, rest)) = url.split_once("://") else {
         let message = format!("{} is not a URL", quoted(url));
         let help = format!("write `https://{}/`", url.trim_end_matches('/'));
-        return lowering.error(code::BAD_HOST, item, message, &help);
+        return lowering.error(code::BAD_HOST, span, message, &help);
     };
     if !scheme.eq_ignore_ascii_case("https") {
         return never(lowering, "only `https` may be used", "write `https://…`");
@@ -92,13 +96,13 @@ fn lower_destination(item: &Node, lowering: &mut Lowering<'_>) {
                 target: Target::Host(String::new()),
                 ports: vec![port..=port],
                 protocol: Some(Protocol::Tcp),
-                place: item.place.clone(),
+                place: span.place.clone(),
             };
-            lowering.egress_rule(item, destination, rule);
+            lowering.egress_rule(span, destination, rule);
         }
         Err(fault) => {
             let before = url.chars().count() - rest.chars().count();
-            lowering.destination_fault(item, destination::Fault { at: before + fault.at, ..fault });
+            lowering.destination_fault(span, destination::Fault { at: before + fault.at, ..fault });
         }
     }
 }

@@ -8,47 +8,60 @@ use std::collections::HashSet;
 use crate::{
     boundary::{Effect, GlobSyntax, Mode, PathGroup, Place, Rights},
     diagnostic::{code, quoted},
-    document::{Key, Node},
+    document::{Span, Spanned},
     lowering::Lowering,
+    model::{items, value},
     pattern,
 };
 use ringfence_common::Right;
 
+use super::model::{self, AllowOrDeny, AllowedTool, DeniedTool};
+
 /// The `tools` section.
 pub(super) struct Tools<'a> {
-    section: Option<&'a Node>,
+    default: Option<AllowOrDeny>,
+    allow: &'a [Spanned<AllowedTool>],
+    deny: &'a [Spanned<DeniedTool>],
 }
 
 const DELETE: Rights = Rights(Right::Delete.bit());
 const WRITE_WITHOUT_DELETE: Rights = Rights::WRITE.without(DELETE);
 
 impl<'a> Tools<'a> {
-    pub(super) const fn new(section: Option<&'a Node>) -> Self {
-        Self { section }
+    pub(super) fn new(section: Option<&'a model::Tools>) -> Self {
+        match section {
+            None => Self { default: None, allow: &[], deny: &[] },
+            Some(section) => Self {
+                default: value(&section.default).copied(),
+                allow: items(&section.allow),
+                deny: items(&section.deny),
+            },
+        }
     }
 
-    /// The first rule of a list with this name; the firewall looks at no other.
-    fn rule(&self, list: &str, tool: &str) -> Option<&'a Node> {
-        let items = self.section?.get(list)?.items();
-        items.iter().find(|rule| rule.get("name").and_then(Node::text) == Some(tool))
+    /// The first rule that allows a tool; the firewall looks at no other.
+    fn allowed(&self, tool: &str) -> Option<&'a Spanned<AllowedTool>> {
+        self.allow.iter().find(|rule| value(&rule.value.name).is_some_and(|name| name == tool))
     }
 
     /// The entry that denies a tool by name.
-    pub(super) fn denied(&self, tool: &str) -> Option<&'a Node> {
-        self.rule("deny", tool)
+    pub(super) fn denied(&self, tool: &str) -> Option<&'a Spanned<DeniedTool>> {
+        self.deny.iter().find(|rule| value(&rule.value.name).is_some_and(|name| name == tool))
     }
 
     /// Whether a tool may be used: deny wins, then the allow list, then the default.
     pub(super) fn is_permitted(&self, tool: &str) -> bool {
-        let by_default = || {
-            let default = self.section.and_then(|section| section.get("default"));
-            default.and_then(Node::text) == Some("allow")
-        };
-        self.denied(tool).is_none() && (self.rule("allow", tool).is_some() || by_default())
+        let by_default = self.default == Some(AllowOrDeny::Allow);
+        self.denied(tool).is_none() && (self.allowed(tool).is_some() || by_default)
+    }
+
+    /// The entries of a permitted tool's denylist.
+    fn denylist(&self, tool: &str) -> &'a [Spanned<String>] {
+        self.allowed(tool).map_or(&[], |rule| items(&rule.value.paths_denylist))
     }
 
     /// Adds the groups and rules that the section stands for.
-    pub(super) fn lower(&self, key: &Key, lowering: &mut Lowering<'_>) {
+    pub(super) fn lower(&self, key: &Span, lowering: &mut Lowering<'_>) {
         lowering.boundary.path_groups.push(PathGroup {
             rights: Rights::READ.and(Rights::WRITE),
             mode: Mode::Enforce,
@@ -63,7 +76,7 @@ impl<'a> Tools<'a> {
         self.lower_delete(&key.place, lowering);
         if !self.is_permitted("shell.exec") && !self.is_permitted("process.spawn") {
             let entry = self.denied("shell.exec").or_else(|| self.denied("process.spawn"));
-            let place = entry.map_or(&key.place, |entry| &entry.place).clone();
+            let place = entry.map_or(&key.place, |entry| &entry.span.place).clone();
             lowering.boundary.no_exec_after_start = Some((Mode::Enforce, place));
         }
     }
@@ -72,13 +85,12 @@ impl<'a> Tools<'a> {
         if !self.is_permitted(tool) {
             return;
         }
-        let rule = self.rule("allow", tool);
         for path in self.paths(tool, section) {
             path.add(Effect::Allow, rights, lowering);
         }
-        for item in rule.and_then(|rule| rule.get("paths_denylist")).map_or(&[][..], Node::items) {
-            if let Some(path) = item.text().and_then(|text| usable(item, text, lowering)) {
-                lowering.path_rule(item, &path, GlobSyntax::Prefix, Effect::Deny, rights);
+        for Spanned { value, span } in self.denylist(tool) {
+            if let Some(path) = usable(span, value, lowering) {
+                lowering.path_rule(span, &path, GlobSyntax::Prefix, Effect::Deny, rights);
             }
         }
     }
@@ -103,11 +115,10 @@ impl<'a> Tools<'a> {
             path.add(Effect::Allow, DELETE, lowering);
         }
         for tool in [TOOL, "filesystem.write"] {
-            let denied = self.rule("allow", tool).and_then(|rule| rule.get("paths_denylist"));
-            for item in denied.map_or(&[][..], Node::items) {
-                let path = item.text().filter(|text| !text.contains("..")).map(normal);
+            for Spanned { value, span } in self.denylist(tool) {
+                let path = Some(value).filter(|text| !text.contains("..")).map(|text| normal(text));
                 if let Some(path) = path.filter(|path| path.starts_with('/')) {
-                    lowering.path_rule(item, &path, GlobSyntax::Prefix, Effect::Deny, DELETE);
+                    lowering.path_rule(span, &path, GlobSyntax::Prefix, Effect::Deny, DELETE);
                 }
             }
         }
@@ -115,38 +126,35 @@ impl<'a> Tools<'a> {
 
     /// Where a permitted tool may be used; without an allowlist, anywhere.
     fn paths(&self, tool: &str, section: &Place) -> Vec<Path<'a>> {
-        let rule = self.rule("allow", tool);
-        let list = rule.and_then(|rule| rule.get("paths_allowlist")).map_or(&[][..], Node::items);
+        let rule = self.allowed(tool);
+        let list = rule.map_or(&[][..], |rule| items(&rule.value.paths_allowlist));
         if list.is_empty() {
-            let place = rule.map_or(section, |rule| &rule.place).clone();
-            return vec![Path { node: rule, place, pattern: "/**".into() }];
+            let place = rule.map_or(section, |rule| &rule.span.place).clone();
+            return vec![Path { span: None, place, pattern: "/**".into() }];
         }
-        let path = |item: &'a Node| {
-            let pattern = item.text()?.to_owned();
-            Some(Path { node: Some(item), place: item.place.clone(), pattern })
+        let path = |item: &'a Spanned<String>| Path {
+            span: Some(&item.span),
+            place: item.span.place.clone(),
+            pattern: item.value.clone(),
         };
-        list.iter().filter_map(path).collect()
+        list.iter().map(path).collect()
     }
 
     fn warn_of_shadowed(&self, lowering: &mut Lowering<'_>) {
-        let rules = |list| {
-            let list = self.section.and_then(|section| section.get(list));
-            list.map_or(&[][..], Node::items)
-        };
-        let name_of = |rule: &'a Node| rule.get("name").and_then(Node::text);
-        let denied: HashSet<&str> = rules("deny").iter().filter_map(name_of).collect();
+        let denied: HashSet<&str> =
+            self.deny.iter().filter_map(|rule| Some(value(&rule.value.name)?.as_str())).collect();
         let mut seen = HashSet::new();
-        for rule in rules("allow") {
-            let Some(name) = name_of(rule) else { continue };
+        for Spanned { value: rule, span } in self.allow {
+            let Some(name) = value(&rule.name) else { continue };
             let is_first = seen.insert(name);
-            if denied.contains(name) {
+            if denied.contains(name.as_str()) {
                 let message = format!("{} is denied as well, and deny wins", quoted(name));
                 let help = "remove it from `tools.deny`, or this rule";
-                lowering.warning(code::NEVER_MATCHES, rule, message, help);
+                lowering.warning(code::NEVER_MATCHES, span, message, help);
             } else if !is_first {
                 let message =
                     format!("{} has a rule already, and only the first counts", quoted(name));
-                lowering.warning(code::NEVER_MATCHES, rule, message, "put both into one rule");
+                lowering.warning(code::NEVER_MATCHES, span, message, "put both into one rule");
             }
         }
     }
@@ -155,8 +163,8 @@ impl<'a> Tools<'a> {
 /// A path or folder that a tool may use.
 #[derive(Clone)]
 struct Path<'a> {
-    /// The text in the document, when it is from an allowlist, or the tool's rule.
-    node: Option<&'a Node>,
+    /// Where it is written, when it is from an allowlist.
+    span: Option<&'a Span>,
     place: Place,
     pattern: String,
 }
@@ -185,10 +193,10 @@ impl Path<'_> {
 
     fn add(&self, effect: Effect, rights: Rights, lowering: &mut Lowering<'_>) {
         let place = self.place.clone();
-        match self.node.filter(|node| node.text().is_some()) {
-            Some(node) => {
-                if let Some(path) = usable(node, &self.pattern, lowering) {
-                    lowering.path_rule(node, &path, GlobSyntax::Prefix, effect, rights);
+        match self.span {
+            Some(span) => {
+                if let Some(path) = usable(span, &self.pattern, lowering) {
+                    lowering.path_rule(span, &path, GlobSyntax::Prefix, effect, rights);
                 }
             }
             None => lowering.whole_tree(place, effect, rights),
@@ -205,7 +213,7 @@ fn normal(path: &str) -> String {
 }
 
 /// The path as a rule has it; `None`, with a finding, when nothing can match it.
-fn usable(node: &Node, text: &str, lowering: &mut Lowering<'_>) -> Option<String> {
+fn usable(span: &Span, text: &str, lowering: &mut Lowering<'_>) -> Option<String> {
     let path = normal(text);
     if path.split('/').any(|part| part == "..") {
         let message = format!(
@@ -213,13 +221,13 @@ fn usable(node: &Node, text: &str, lowering: &mut Lowering<'_>) -> Option<String
              by it either",
             quoted(text)
         );
-        lowering.warning(code::NEVER_MATCHES, node, message, "remove it; it is not needed");
+        lowering.warning(code::NEVER_MATCHES, span, message, "remove it; it is not needed");
         return None;
     }
     if path.strip_suffix("/**").unwrap_or(&path).contains(['*', '?', '[', '{']) {
         let message = format!("only a `/**` at the end of {} is special", quoted(text));
         let help = "every other character means itself in this language; name the folders";
-        lowering.warning(code::SURPRISING, node, message, help);
+        lowering.warning(code::SURPRISING, span, message, help);
     }
-    pattern::check_leniently(node, &path, GlobSyntax::Prefix, lowering).then_some(path)
+    pattern::check_leniently(span, &path, GlobSyntax::Prefix, lowering).then_some(path)
 }

@@ -6,7 +6,7 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use ringfence_common::{Right, Verdict};
 use ringfence_policy::{
     baseline,
-    boundary::{Boundary, Effect, GlobSyntax, Mode, PathRule, Place, Rights},
+    boundary::{Baseline, Boundary, Effect, GlobSyntax, Mode, PathRule, Place, Rights},
     compile::compile,
 };
 
@@ -40,7 +40,11 @@ pub(crate) fn boundaries() -> impl Strategy<Value = (Vec<Boundary>, Vec<TestPatt
     let boundary = (
         proptest::collection::vec(group, 0..3),
         proptest::collection::vec(rule, 0..6),
-        proptest::bool::weighted(0.02),
+        prop_oneof![
+            98 => Just(Baseline::None),
+            1 => Just(Baseline::Libraries),
+            1 => Just(Baseline::Programs),
+        ],
     );
     let patterns = proptest::collection::vec(readable_pattern(), 4);
     (proptest::collection::vec(boundary, 0..4), patterns).prop_map(|(list, patterns)| {
@@ -68,8 +72,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(boundary: &'a Boundary) -> Self {
-        let own_exec_group = boundary.path_groups.iter().any(|group| group.rights == Rights::EXEC);
-        let baseline = if boundary.baseline { baseline::rules(own_exec_group) } else { vec![] };
+        let baseline = baseline::rules(boundary.baseline);
         let rules = boundary.path_rules.iter().cloned().chain(baseline);
         let with_matcher = |rule: PathRule| {
             let matcher = Matcher::new(&rule.pattern, rule.syntax).unwrap();
@@ -146,7 +149,7 @@ fn a_denied_path_stays_denied_though_the_baseline_gives_it() {
     let boundary = with_group(nothing("a.yaml"), Rights::READ, Mode::Enforce);
     let mut boundary =
         with_rule(boundary, Effect::Deny, Rights::READ, GlobSyntax::Component, "/usr/lib/**");
-    boundary.baseline = true;
+    boundary.baseline = Baseline::Libraries;
     let tables = compile(&[boundary], &Default::default()).unwrap();
     let denied = answer(&tables.image, b"/usr/lib/libc.so.6", Right::Read);
     assert_eq!(denied.verdict(), Verdict::Deny);

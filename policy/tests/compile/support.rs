@@ -9,8 +9,8 @@ use ringfence_common::{
     files::{Walker, cell},
 };
 use ringfence_policy::boundary::{
-    Boundary, Effect, Egress, EgressRule, GlobSyntax, Mode, PathGroup, PathRule, Place, Rights,
-    Target,
+    Baseline, Boundary, Effect, Egress, EgressRule, GlobSyntax, Mode, PathGroup, PathRule, Place,
+    Rights, Target,
 };
 
 pub(crate) fn place(file: &Arc<str>, line: u32) -> Place {
@@ -19,14 +19,7 @@ pub(crate) fn place(file: &Arc<str>, line: u32) -> Place {
 
 /// A boundary that governs nothing.
 pub(crate) fn nothing(file: &str) -> Boundary {
-    Boundary {
-        file: file.into(),
-        path_groups: Vec::new(),
-        path_rules: Vec::new(),
-        baseline: false,
-        no_exec_after_start: None,
-        egress: None,
-    }
+    Boundary { baseline: Baseline::None, ..Boundary::new(file) }
 }
 
 /// Adds a group of rights, placed at line 1000 and on.

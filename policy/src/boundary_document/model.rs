@@ -1,0 +1,247 @@
+//! The fields of a `boundary` document: our own language, `docs/policies.md` describes it.
+
+use crate::{
+    coverage::{
+        Coverage::{Fields, Kernel, Language, Unenforced},
+        Part,
+    },
+    document::{Key, Node, Span, Spanned, Value},
+    model::{Field, Model, Scalar, model, words},
+    schema::{
+        Form,
+        Shape::{self, Dependent, Group, List, Whole},
+    },
+};
+
+/// An absolute path, or a pattern of paths.
+const PATTERN: Shape = Shape::Form(&Form {
+    name: "a path or a pattern of paths",
+    example: "/srv/work/**",
+    takes_numbers: false,
+    json: r#"{"type": "string", "minLength": 1}"#,
+});
+/// A folder.
+const FOLDER: Shape = Shape::Form(&Form {
+    name: "the path of a folder",
+    example: "/srv/work",
+    takes_numbers: false,
+    json: r#"{"type": "string", "pattern": "^/"}"#,
+});
+const HOST: Shape = Shape::Form(&Form {
+    name: "a host name",
+    example: "api.example.com",
+    takes_numbers: false,
+    json: r#"{"type": "string", "minLength": 1}"#,
+});
+const NETWORK: Shape = Shape::Form(&Form {
+    name: "an address or a network",
+    example: "10.0.0.0/8",
+    takes_numbers: false,
+    json: r#"{"type": "string", "minLength": 1}"#,
+});
+const PORT: Shape = Shape::Form(&Form {
+    name: "a port or a range of ports",
+    example: "443",
+    takes_numbers: true,
+    json: r#"{"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535},
+                        {"type": "string", "pattern": "^[0-9]+(-[0-9]+)?$"}]}"#,
+});
+const RIGHT: Shape = Shape::Form(&Form {
+    name: "a right over files",
+    example: "read",
+    takes_numbers: false,
+    json: r#"{"enum": ["read", "write", "content", "create", "delete", "metadata"]}"#,
+});
+const DURATION: Shape = Shape::Form(&Form {
+    name: "a duration",
+    example: "600s",
+    takes_numbers: true,
+    json: r#"{"type": "string", "pattern": "^[0-9]+ ?(ms|s|m|h)$"}"#,
+});
+const BYTES: Shape = Shape::Form(&Form {
+    name: "an amount of bytes",
+    example: "1MiB",
+    takes_numbers: true,
+    json: r#"{"anyOf": [{"type": "integer", "minimum": 0},
+                        {"type": "string", "pattern": "^[0-9]+ ?(B|KiB|MiB|GiB|TiB)?$"}]}"#,
+});
+const FILE: Shape =
+    Dependent(&FileRule::SHAPE, r#"{"anyOf": [{"required": ["allow"]}, {"required": ["deny"]}]}"#);
+const DESTINATION: Shape = Dependent(
+    &DestinationRule::SHAPE,
+    r#"{"oneOf": [{"required": ["host"]}, {"required": ["cidr"]}]}"#,
+);
+
+model! {
+    /// A `boundary` document.
+    pub struct Document {
+        /// Version of the language: 1.
+        required boundary: u64 [Whole(1.0, 1.0)] => Language,
+        /// `enforce` (the default): what is not allowed is refused; `observe`: it is let through
+        /// and recorded.
+        optional mode: ModeWord => Kernel(Part::All),
+        /// What every program needs: `system` (the default), `programs`, which has the system's
+        /// programs executed even beside an `exec` group, or `none`.
+        optional baseline: BaselineWord => Kernel(Part::Paths),
+        /// Where folders that documents given together name are found on this machine: each
+        /// folder, and what stands in its place.
+        optional path_map: Vec<(Key, Spanned<String>)> [Shape::Record(&FOLDER)]
+            => Kernel(Part::Paths),
+        /// Files and folders.
+        optional files: Rules<FileRule> [Group(&FILE)] => Kernel(Part::Files),
+        /// Programs and libraries.
+        optional exec: Rules<ProgramRule> => Kernel(Part::Programs),
+        /// `deny`: no program may be executed after the first; `allow` is the default.
+        optional exec_after_start: AfterStart => Kernel(Part::LaterPrograms),
+        /// Destinations.
+        optional egress: Rules<DestinationRule> [Group(&DESTINATION)]
+            => Kernel(Part::Destinations),
+        /// Ports on which others than the scope itself are served.
+        optional listen: Rules<ListenRule>
+            => Unenforced("every port may be listened on"),
+        /// Unix sockets outside the files that may be written.
+        optional sockets: Rules<SocketRule>
+            => Unenforced("every Unix socket that can be traversed to may be connected to"),
+        /// What a scope may use up.
+        optional budgets: Budgets => Fields,
+    }
+
+    /// A rule about files and folders.
+    pub struct FileRule {
+        /// The path, or a pattern of paths.
+        required path: String [PATTERN] => Kernel(Part::Files),
+        /// How the pattern is read.
+        optional syntax: Syntax => Kernel(Part::Files),
+        /// Rights that it gives: `read`; `write`, which is the others but reading together;
+        /// `content`, `create`, `delete`, `metadata`.
+        optional allow: Vec<Spanned<String>> [List(&RIGHT)] => Kernel(Part::Files),
+        /// Rights that it takes, whatever else gives them.
+        optional deny: Vec<Spanned<String>> [List(&RIGHT)] => Kernel(Part::Files),
+    }
+
+    /// A rule about programs and libraries.
+    pub struct ProgramRule {
+        /// The path, or a pattern of paths.
+        required path: String [PATTERN] => Kernel(Part::Programs),
+        /// How the pattern is read.
+        optional syntax: Syntax => Kernel(Part::Programs),
+        /// Whether they may be executed; `false` wins.
+        required allow: bool => Kernel(Part::Programs),
+    }
+
+    /// A rule about destinations.
+    pub struct DestinationRule {
+        /// A host name, or a pattern in which `*` stands for any characters. This or `cidr`.
+        optional host: String [HOST] => Kernel(Part::Destinations),
+        /// An address or a network. This or `host`.
+        optional cidr: String [NETWORK] => Kernel(Part::Destinations),
+        /// Ports, and ranges as `"8000-8100"`; without it, every port.
+        optional ports: Vec<Spanned<Scalar>> [List(&PORT)] => Kernel(Part::Destinations),
+        /// Without it, TCP and UDP.
+        optional protocol: ProtocolWord => Kernel(Part::Destinations),
+        /// Whether the rule takes, whatever else gives.
+        optional deny: bool => Kernel(Part::Destinations),
+    }
+
+    /// A port on which others are served.
+    pub struct ListenRule {
+        /// The port.
+        required port: u64 [Whole(1.0, 65535.0)] => Unenforced("every port may be listened on"),
+        /// Without it, TCP and UDP.
+        optional protocol: ProtocolWord => Unenforced("every port may be listened on"),
+    }
+
+    /// A Unix socket that may be connected to.
+    pub struct SocketRule {
+        /// Its path, or a pattern of paths.
+        required path: String [PATTERN]
+            => Unenforced("every Unix socket that can be traversed to may be connected to"),
+    }
+
+    /// What a scope may use up.
+    pub struct Budgets {
+        /// Time on the clock, as `600s`, `10m` or `2h`.
+        optional wall_clock: Scalar [DURATION] => Unenforced("it is not counted"),
+        /// Distinct files opened.
+        optional files_touched: u64 => Unenforced("it is not counted"),
+        /// Bytes written, as `1MiB`.
+        optional output_bytes: Scalar [BYTES] => Unenforced("it is not counted"),
+        /// Connections made.
+        optional connections: u64 => Unenforced("it is not counted"),
+        /// Processes at a time.
+        optional processes: u64 => Unenforced("it is not counted"),
+    }
+}
+
+words! {
+    /// What becomes of an act that is not allowed.
+    pub enum ModeWord {
+        /// It is refused.
+        Enforce = "enforce",
+        /// It is let through and recorded.
+        Observe = "observe",
+    }
+
+    /// Which rules are added to those of the document.
+    pub enum BaselineWord {
+        /// What every program needs; of programs, only libraries where the document has an `exec`
+        /// group.
+        System = "system",
+        /// What every program needs, and the system's programs.
+        Programs = "programs",
+        /// None.
+        None = "none",
+    }
+
+    /// Whether a program may be executed after the first.
+    pub enum AfterStart {
+        /// It may.
+        Allow = "allow",
+        /// It may not.
+        Deny = "deny",
+    }
+
+    /// How a pattern is read.
+    pub enum Syntax {
+        /// `*` and `?` stay inside a component of the path, `**` crosses.
+        Component = "component",
+        /// `*` and `?` stand for slashes too, as in Sec0 and `agent.yaml`.
+        Crossing = "crossing",
+        /// A folder and all below it; no character is special but `/**` at the end, as in
+        /// `policy.yaml`.
+        Prefix = "prefix",
+    }
+
+    /// A transport protocol.
+    pub enum ProtocolWord {
+        /// TCP.
+        Tcp = "tcp",
+        /// UDP.
+        Udp = "udp",
+    }
+}
+
+/// A group of rules: a list, or a mapping with a mode of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rules<T> {
+    /// The mode of the group, where it has one of its own.
+    pub mode: Option<Field<ModeWord>>,
+    /// The rules.
+    pub rules: Vec<Spanned<T>>,
+    /// Where the list of rules is written.
+    pub span: Span,
+}
+
+impl<T: Model> Model for Rules<T> {
+    const SHAPE: Shape = Group(&T::SHAPE);
+
+    fn read(node: &Node) -> Option<Self> {
+        let list = match &node.value {
+            Value::List(_) => node,
+            Value::Mapping(_) => node.get("rules")?,
+            _ => return None,
+        };
+        let mode = Field::read(node, "mode");
+        Some(Self { mode, rules: Vec::read(list)?, span: list.span.clone() })
+    }
+}

@@ -1,0 +1,109 @@
+//! Who acts on each field of a policy language.
+
+/// Who acts on a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// The field says what the document is; nobody acts on it.
+    Language,
+    /// The fields below it say.
+    Fields,
+    /// The kernel refuses by it.
+    Kernel(Part),
+    /// The kernel refuses by one half of it; the text says what is left to the decision service.
+    Shared(Part, &'static str),
+    /// The decision service of the policy's own product: the kernel does not see what it is about.
+    Service,
+    /// Nothing is refused by it: it says what is recorded, and how long and where it is kept.
+    Record,
+    /// Read and checked, and not enforced by this version.
+    Unenforced(&'static str),
+}
+
+/// A part of the kernel's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Reading, writing, creating, deleting and moving files.
+    Files,
+    /// Which programs may be executed.
+    Programs,
+    /// Files and programs alike.
+    Paths,
+    /// Whether a program may be executed after the first.
+    LaterPrograms,
+    /// Which destinations may be reached.
+    Destinations,
+    /// Everything that is governed.
+    All,
+}
+
+/// Hooks that judge files.
+const FILES: &[&str] = &[
+    "file_open",
+    "file_receive",
+    "path_mknod",
+    "path_mkdir",
+    "path_symlink",
+    "path_unlink",
+    "path_rmdir",
+    "path_rename",
+    "path_link",
+    "path_truncate",
+    "path_chmod",
+    "path_chown",
+];
+
+/// Hooks that judge programs.
+const PROGRAMS: &[&str] = &["bprm_check_security", "mmap_file", "file_mprotect"];
+
+/// Hooks that judge destinations.
+const DESTINATIONS: &[&str] = &[
+    "socket_create",
+    "socket_connect",
+    "socket_sendmsg",
+    "connect4",
+    "connect6",
+    "sendmsg4",
+    "sendmsg6",
+    "egress",
+];
+
+impl Part {
+    /// The kernel hooks whose programs judge by it, as `ringfence doctor` names them.
+    pub fn hooks(self) -> Vec<&'static str> {
+        match self {
+            Self::Files => FILES.to_vec(),
+            Self::Programs => PROGRAMS.to_vec(),
+            Self::Paths => [FILES, PROGRAMS].concat(),
+            Self::LaterPrograms => vec!["bprm_check_security"],
+            Self::Destinations => DESTINATIONS.to_vec(),
+            Self::All => [FILES, PROGRAMS, DESTINATIONS].concat(),
+        }
+    }
+
+    /// The part in a few words.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Programs => "programs",
+            Self::Paths => "files and programs",
+            Self::LaterPrograms => "programs after the first",
+            Self::Destinations => "destinations",
+            Self::All => "everything that is governed",
+        }
+    }
+}
+
+impl Coverage {
+    /// Who acts, in a few words.
+    pub const fn who(self) -> &'static str {
+        match self {
+            Self::Language => "the document itself",
+            Self::Fields => "see its fields",
+            Self::Kernel(_) => "kernel",
+            Self::Shared(..) => "kernel and decision service",
+            Self::Service => "decision service",
+            Self::Record => "recorded only",
+            Self::Unenforced(_) => "not enforced by this version",
+        }
+    }
+}
