@@ -28,6 +28,43 @@ impl Source {
         Self { name: name.into(), text }
     }
 
+    /// The documents of a YAML stream (YAML 1.2.2, section 9.2), each as a source of its own in
+    /// which everything stands on the line where it stood. What comes after the most documents
+    /// that are read stays together in the last one, and is refused there.
+    pub fn documents(&self) -> Vec<Self> {
+        const MOST: usize = 64;
+        let mut starts = Vec::new();
+        let (mut at, mut lines) = (0, 0);
+        for line in self.text.split_inclusive('\n') {
+            // A line that begins so ends a document, wherever it stands.
+            let rest = line.strip_prefix("---");
+            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+            {
+                starts.push((at, lines));
+            }
+            at += line.len();
+            lines += 1;
+        }
+        let is_blank = |text: &str| {
+            let lines = &mut text.lines().map(str::trim_start);
+            lines.all(|line| line.is_empty() || line.starts_with(['#', '%']))
+        };
+        let first = starts.first().map_or(self.text.len(), |(start, _)| *start);
+        if !is_blank(self.text.get(..first).unwrap_or_default()) || starts.is_empty() {
+            starts.insert(0, (0, 0));
+        }
+        starts.truncate(MOST);
+        let ends = starts.iter().skip(1).map(|(start, _)| *start).chain([self.text.len()]);
+        let document = |(&(start, lines), end): (&(usize, usize), usize)| {
+            // Directives before the first document belong to it.
+            let start = if lines > 0 && start == first { 0 } else { start };
+            let padding = if start == 0 { 0 } else { lines };
+            let text = self.text.get(start..end).unwrap_or_default();
+            Self { name: Arc::clone(&self.name), text: "\n".repeat(padding) + text }
+        };
+        starts.iter().zip(ends).map(document).collect()
+    }
+
     /// A place in this source.
     pub(crate) fn place(&self, line: u32, column: u32) -> Place {
         Place { file: self.name.clone(), line, column }
@@ -111,4 +148,46 @@ fn line_and_column(bytes: &[u8], at: usize) -> (u32, u32) {
     let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
     let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count();
     (line.try_into().unwrap_or(u32::MAX), column.try_into().unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Dialect, parse};
+
+    #[test]
+    fn a_stream_is_taken_apart_and_lines_stay_where_they_are() {
+        let text = "# both\n---\nboundary: 1\n--- # next\n\nboundary: 2\n";
+        let documents = Source::new("a.yaml", text).documents();
+        assert_eq!(documents.len(), 2);
+        assert!(parse(&documents[0], None).document.is_some());
+        let parsed = parse(&documents[1], None);
+        assert_eq!((parsed.diagnostics[0].place.line, parsed.diagnostics[0].place.column), (6, 11));
+    }
+
+    #[test]
+    fn a_source_without_a_separator_is_one_document_as_it_is() {
+        for text in ["", "boundary: 1\n", "# nothing\n", "a: b\n---x: 1\n"] {
+            let source = Source::new("a.yaml", text);
+            assert_eq!(source.documents(), std::slice::from_ref(&source), "{text}");
+        }
+        // The separator before the only document is no second one.
+        let source = Source::new("a.yaml", "---\nboundary: 1\n");
+        assert_eq!(source.documents().len(), 1);
+    }
+
+    #[test]
+    fn a_separator_ends_a_document_even_within_a_text() {
+        let text = "boundary: 1\nmode: |\n---\nboundary: 1\n";
+        assert_eq!(Source::new("a.yaml", text).documents().len(), 2);
+    }
+
+    #[test]
+    fn more_documents_than_are_read_are_refused_and_take_no_time() {
+        let text = "---\nboundary: 1\n".repeat(100_000);
+        let documents = Source::new("a.yaml", text).documents();
+        assert_eq!(documents.len(), 64);
+        let parsed = parse(&documents[63], Some(Dialect::Boundary));
+        assert_eq!(parsed.diagnostics[0].code, code::SEVERAL_DOCUMENTS);
+    }
 }

@@ -51,9 +51,8 @@ impl<'a> Reader<'a> {
                 Event::StreamEnd => break,
                 Event::DocumentStart(..) if root.is_some() => {
                     let (place, length) = self.place(&span);
-                    let message = "the file holds more than one document";
-                    let help = "a policy is one document: put each into a file of its own, and \
-                                give `--policy` several times";
+                    let message = "more documents in one file than are read";
+                    let help = "put each into a file of its own, and give `--policy` several times";
                     return Err(self.stop(
                         Diagnostic::error(code::SEVERAL_DOCUMENTS, place, length.max(3), message)
                             .with_help(help),
