@@ -1,5 +1,7 @@
 //! What is wrong with a document, where, and what to write instead.
 
+pub mod pages;
+
 use std::fmt;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
@@ -250,6 +252,8 @@ pub mod code {
     pub const BAD_PORT: &str = "RF0213";
     /// A duration or an amount of bytes that cannot be read.
     pub const BAD_AMOUNT: &str = "RF0220";
+    /// An entry of `path_map` that is no pair of folders, or maps a folder twice or to itself.
+    pub const BAD_PATH_MAP: &str = "RF0221";
 
     /// Nothing in the document concerns the kernel.
     pub const NOTHING_ENFORCED: &str = "RF0301";
@@ -271,11 +275,21 @@ pub mod code {
     pub const NOT_GOVERNED: &str = "RF0309";
     /// Two settings of one document of which the reader would expect something else together.
     pub const SURPRISING: &str = "RF0310";
+    /// A deny rule that takes nothing: nothing that it names is allowed.
+    pub const DENY_TAKES_NOTHING: &str = "RF0311";
+    /// An allow rule of which everything is denied.
+    pub const SHADOWED: &str = "RF0312";
+    /// A rule that other rules cover already.
+    pub const REDUNDANT: &str = "RF0313";
 
     /// A document that needs another beside it.
     pub const MISSING_COMPANION: &str = "RF0401";
     /// Documents that leave nothing allowed between them.
     pub const DISJOINT: &str = "RF0402";
+    /// Two documents speak of what looks like one folder by different roots.
+    pub const DIFFERENT_ROOTS: &str = "RF0403";
+    /// A pattern that `path_map` cannot rewrite, though it may reach below a mapped folder.
+    pub const UNMAPPED_PATTERN: &str = "RF0404";
 
     /// The boundary cannot be compiled to tables.
     pub const NOT_COMPILED: &str = "RF0501";
