@@ -1,6 +1,7 @@
 //! What is wrong with a document, where, and what to write instead.
 
 pub mod pages;
+pub mod sarif;
 
 use std::fmt;
 
