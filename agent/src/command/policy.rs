@@ -2,10 +2,11 @@
 //! privileges and changes nothing.
 
 mod check;
+mod explain;
 mod question;
 mod test;
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{collections::HashMap, ffi::OsString, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ringfence_policy::{
@@ -25,6 +26,8 @@ pub(crate) enum PolicyCommand {
     Check(CheckArguments),
     /// Ask what the kernel would decide, and by which rule.
     Test(TestArguments),
+    /// Explain the code of a finding: why it matters, and how to mend it.
+    Explain(ExplainArguments),
 }
 
 /// Arguments of `policy check`.
@@ -33,8 +36,8 @@ pub(crate) struct CheckArguments {
     #[command(flatten)]
     policies: PolicyFiles,
     /// How to print the findings.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
+    format: FindingsFormat,
 }
 
 /// Arguments of `policy test`.
@@ -49,6 +52,20 @@ pub(crate) struct TestArguments {
     udp: bool,
 }
 
+/// Arguments of `policy explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// The code of a finding, as `RF0203`.
+    #[arg(required_unless_present = "list", value_name = "CODE")]
+    what: Vec<OsString>,
+    /// List all codes.
+    #[arg(long, conflicts_with = "what")]
+    list: bool,
+    /// How to print the page.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
 /// The policies that a command is about.
 #[derive(Debug, Args)]
 struct PolicyFiles {
@@ -61,13 +78,24 @@ struct PolicyFiles {
     dialect: Option<Dialect>,
 }
 
-/// How findings are printed.
+/// How answers are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people.
     Text,
+    /// For programs.
+    Json,
+}
+
+/// How findings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FindingsFormat {
+    /// For people.
+    Text,
     /// One JSON array of findings.
     Json,
+    /// SARIF 2.1.0, for code hosts and editors.
+    Sarif,
 }
 
 /// Runs a command; the exit code is 0 when all is fine (for `test`: allowed), 1 when not.
@@ -78,6 +106,7 @@ pub(crate) fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Check(arguments) => check::run(&arguments),
         PolicyCommand::Test(arguments) => test::run(&arguments),
+        PolicyCommand::Explain(arguments) => explain::run(&arguments),
     }
 }
 

@@ -6,20 +6,24 @@ use std::{
 };
 
 use ringfence_common::Right;
-use ringfence_policy::{Document, Mode};
+use ringfence_policy::{Document, Mode, diagnostic::sarif};
 
-use super::{CheckArguments, Format, NO, Policies};
+use super::{CheckArguments, FindingsFormat, NO, Policies};
 
 /// Prints every finding, and says of each file without errors what it is.
 pub(super) fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let policies = Policies::read(&arguments.policies);
     let mut out = io::stdout().lock();
     match arguments.format {
-        Format::Json => {
+        FindingsFormat::Json => {
             serde_json::to_writer_pretty(&mut out, &policies.findings)?;
             writeln!(out)?;
         }
-        Format::Text => print(&policies, &mut out)?,
+        FindingsFormat::Sarif => {
+            serde_json::to_writer_pretty(&mut out, &sarif::log(&policies.findings))?;
+            writeln!(out)?;
+        }
+        FindingsFormat::Text => print(&policies, &mut out)?,
     }
     out.flush()?;
     Ok(if policies.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::from(NO) })
@@ -36,6 +40,9 @@ fn print(policies: &Policies, out: &mut impl Write) -> io::Result<()> {
     let warnings = policies.findings.len() - errors;
     if errors + warnings > 0 {
         writeln!(out, "{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
+    }
+    if let Some(finding) = policies.findings.first() {
+        writeln!(out, "`ringfence policy explain {}` says more", finding.code)?;
     }
     Ok(())
 }
