@@ -25,7 +25,8 @@ pub(crate) enum PolicyCommand {
     /// Validate policies: every finding with its line and what to write instead.
     Check(CheckArguments),
     /// Ask what the kernel would decide, and by which rule.
-    Test(TestArguments),
+    #[command(override_usage = "ringfence policy test [OPTIONS] <FILE>... <QUESTION>")]
+    Test(Box<TestArguments>),
     /// Explain the code of a finding: why it matters, and how to mend it.
     Explain(ExplainArguments),
 }
@@ -47,9 +48,11 @@ pub(crate) struct TestArguments {
     policies: PolicyFiles,
     #[command(flatten)]
     question: question::Question,
-    /// Ask about UDP instead of TCP.
-    #[arg(long, requires = "connect")]
-    udp: bool,
+    #[command(flatten)]
+    circumstances: question::Circumstances,
+    /// How to print the answers: for people, or one JSON object a line.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 /// Arguments of `policy explain`.
