@@ -56,9 +56,9 @@ pub(super) const PAGES: &[Page] = &[
     Page::new(
         code::CONFLICT,
         "Keys that exclude each other, or that need each other",
-        "The keys of the mapping cannot hold together: a destination is a name or a network, and \
-         neither without the other's rule may be dropped.\n\n\
-         Make two rules of it.",
+        "The keys of one rule cannot hold together: a destination is a name or a network. To take \
+         one and pass over the other would drop a rule in silence.\n\n\
+         Make two rules of it, or remove the key that is not meant.",
     )
     .wrong("boundary: 1\negress:\n  - { host: api.example.com, cidr: 192.0.2.0/24 }\n")
     .right("boundary: 1\negress:\n  - { host: api.example.com }\n  - { cidr: 192.0.2.0/24 }\n"),

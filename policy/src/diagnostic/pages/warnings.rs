@@ -152,15 +152,15 @@ pub(super) const PAGES: &[Page] = &[
         "An allow rule of which everything is denied",
         "Deny wins over allow, whatever their order and however long their paths. All that this \
          rule gives, deny rules of the same document take: it is as good as not there.\n\n\
-         An exception from a deny rule is made by denying less: name the folders beside the one \
-         that is to stay open.",
+         An exception from a deny rule is made by denying less: name what is to be closed, and \
+         not the folder around what is to stay open.",
     )
     .wrong(
         "boundary: 1\nfiles:\n  - { path: /srv/work/**, deny: [read] }\n  \
          - { path: /srv/work/docs/**, allow: [read] }\n",
     )
     .right(
-        "boundary: 1\nfiles:\n  - { path: /srv/work/secret/**, deny: [read] }\n  \
+        "boundary: 1\nfiles:\n  - { path: /srv/work/docs/secret/**, deny: [read] }\n  \
          - { path: /srv/work/docs/**, allow: [read] }\n",
     ),
     Page::new(

@@ -1,5 +1,7 @@
 //! What SARIF 2.1.0 requires of a log; section numbers are those of the standard.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{Source, boundary::Place, diagnostic::code, parse};
 
@@ -126,4 +128,14 @@ fn fingerprints_outlive_a_move_to_another_line_and_tell_equal_lines_apart() {
     assert_eq!(before.len(), 2);
     assert_ne!(before[0], before[1]);
     assert_eq!(before, after);
+}
+
+proptest! {
+    #[test]
+    fn any_name_becomes_a_reference_of_harmless_characters(name in any::<String>()) {
+        let uri = uri(&name);
+        let is_harmless = |c: char| c.is_ascii_alphanumeric() || "-._~/%".contains(c);
+        let path = uri.strip_prefix("file://").unwrap_or(&uri);
+        prop_assert!(path.chars().all(is_harmless), "{}", uri);
+    }
 }
