@@ -1,6 +1,6 @@
 //! Decision events: from the kernel's records to JSON lines.
 
-mod names;
+pub(crate) mod names;
 mod record;
 
 use std::{

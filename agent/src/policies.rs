@@ -3,11 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use ringfence_policy::{
-    Boundary, Document, Mode, Source, check_together,
-    compile::{Tables, compile},
-    parse, read_source,
-};
+use ringfence_policy::{Document, Mode, PolicySet, Source, compile::Tables, read_source};
 
 use crate::resolve;
 
@@ -28,38 +24,23 @@ pub(crate) struct Policy {
 /// be compiled. Nothing is half applied.
 pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) -> Result<Policy> {
     let sources = if files.is_empty() { vec![workspace_only()?] } else { read_all(files)? };
-    let mut documents: Vec<Document> = vec![];
-    let mut is_wrong = false;
-    for source in &sources {
-        let parsed = parse(source, None);
-        for finding in parsed.diagnostics.iter().filter(|finding| finding.is_error()) {
-            tell!("{finding}");
-        }
-        match parsed.document {
-            Some(document) => documents.push(document),
-            None => is_wrong = true,
-        }
+    let mut set = PolicySet::read(sources, None);
+    for finding in set.findings.iter().filter(|finding| finding.is_error()) {
+        tell!("{finding}");
     }
-    for finding in check_together(&documents) {
-        if finding.is_error() {
-            tell!("{finding}");
-            is_wrong = true;
-        }
-    }
-    if is_wrong {
+    if set.has_errors() {
         bail!("the command was not started: correct the policy first");
     }
-    refuse_unenforced(&documents, allow_degraded)?;
-    let boundaries: Vec<Boundary> = documents
-        .into_iter()
-        .map(|document| match mode {
-            Some(mode) => document.boundary.with_mode(mode),
-            None => document.boundary,
-        })
-        .collect();
-    let resolved = resolve::hosts(&boundaries);
-    let tables = compile(&boundaries, &resolved)
-        .with_context(|| "the policy cannot be compiled for the kernel".to_owned())?;
+    refuse_unenforced(&set.documents, allow_degraded)?;
+    if let Some(mode) = mode {
+        set.boundaries =
+            set.boundaries.into_iter().map(|boundary| boundary.with_mode(mode)).collect();
+    }
+    let resolved = resolve::hosts(&set.boundaries);
+    let tables = set.compile(&resolved).map_err(|finding| {
+        tell!("{finding}");
+        anyhow::anyhow!("the policy cannot be compiled for the kernel")
+    })?;
     for (host, address) in &tables.dropped {
         tell!(
             "ringfence: warning: {host} has the address {address}, which is private or special: \

@@ -33,6 +33,7 @@ mod lowering;
 pub mod model;
 mod path_map;
 mod pattern;
+mod policy_set;
 mod schema;
 pub mod sec0;
 pub mod secai;
@@ -47,9 +48,9 @@ use model::Model as _;
 pub use boundary::{Boundary, Mode, Place};
 pub use diagnostic::{Diagnostic, Severity};
 pub use dialect::Dialect;
-pub use path_map::{PathMapping, boundaries};
+pub use path_map::PathMapping;
+pub use policy_set::PolicySet;
 pub use source::{Source, read_source};
-pub use together::check_together;
 
 /// A document that was read without errors.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +62,7 @@ pub struct Document {
     /// What it means to the kernel.
     pub boundary: Boundary,
     /// Folders that other documents given with it name, and where they are found: see
-    /// [`boundaries`].
+    /// [`PolicySet`].
     pub path_map: Vec<PathMapping>,
     /// For `agent.yaml`: whether the mode leaves the network to the airlock of a `policy.yaml`.
     leaves_network_to_airlock: Option<Place>,
@@ -115,7 +116,7 @@ pub fn parse(source: &Source, dialect: Option<Dialect>) -> Parsed {
 const MAX_FINDINGS: usize = 1000;
 
 /// The first findings of each severity, with their lines.
-fn shortened(diagnostics: Vec<Diagnostic>, text: &str) -> Vec<Diagnostic> {
+pub(crate) fn shortened(diagnostics: Vec<Diagnostic>, text: &str) -> Vec<Diagnostic> {
     let lines: Vec<&str> = text.lines().collect();
     let (mut errors, mut warnings) = (0, 0);
     let is_told = |finding: &Diagnostic| {

@@ -66,7 +66,7 @@ fn folder_fault(path: &str) -> Option<(String, String)> {
 
 /// What documents that govern together mean to the kernel: the boundary of each, its paths mapped
 /// as the others say. What cannot be mapped is a finding, without its source line.
-pub fn boundaries(documents: &[Document]) -> (Vec<Boundary>, Vec<Diagnostic>) {
+pub(crate) fn boundaries(documents: &[Document]) -> (Vec<Boundary>, Vec<Diagnostic>) {
     let mut findings = Vec::new();
     let mapped = |(index, document): (usize, &Document)| {
         let others = documents.iter().enumerate().filter(|(other, _)| *other != index);

@@ -50,17 +50,19 @@ impl Source {
             lines.all(|line| line.is_empty() || line.starts_with(['#', '%']))
         };
         let first = starts.first().map_or(self.text.len(), |(start, _)| *start);
-        if !is_blank(self.text.get(..first).unwrap_or_default()) || starts.is_empty() {
+        // Comments and directives before the first separator belong to the first document.
+        if let Some(start) = starts.first_mut()
+            && is_blank(self.text.get(..first).unwrap_or_default())
+        {
+            *start = (0, 0);
+        } else {
             starts.insert(0, (0, 0));
         }
         starts.truncate(MOST);
         let ends = starts.iter().skip(1).map(|(start, _)| *start).chain([self.text.len()]);
         let document = |(&(start, lines), end): (&(usize, usize), usize)| {
-            // Directives before the first document belong to it.
-            let start = if lines > 0 && start == first { 0 } else { start };
-            let padding = if start == 0 { 0 } else { lines };
             let text = self.text.get(start..end).unwrap_or_default();
-            Self { name: Arc::clone(&self.name), text: "\n".repeat(padding) + text }
+            Self { name: Arc::clone(&self.name), text: "\n".repeat(lines) + text }
         };
         starts.iter().zip(ends).map(document).collect()
     }

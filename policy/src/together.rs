@@ -9,8 +9,9 @@ use crate::{
 };
 use ringfence_common::Right;
 
-/// What is to be said about documents that are used together. Findings carry no source line.
-pub fn check_together(documents: &[Document]) -> Vec<Diagnostic> {
+/// What is to be said about documents that are used together, and the boundaries that they are
+/// with their paths mapped. Findings carry no source line.
+pub(crate) fn check(documents: &[Document], boundaries: &[Boundary]) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
     let has_policy = documents.iter().any(|document| document.dialect == Dialect::SecaiPolicy);
     for document in documents {
@@ -26,17 +27,18 @@ pub fn check_together(documents: &[Document]) -> Vec<Diagnostic> {
             findings.push(finding.with_help(help));
         }
     }
-    for (index, first) in documents.iter().enumerate() {
-        for second in &documents[index + 1..] {
+    for (index, first) in boundaries.iter().enumerate() {
+        for second in &boundaries[index + 1..] {
             for (right, word) in [(Right::Read, "read"), (Right::Write, "written")] {
-                findings.extend(disjoint(&first.boundary, &second.boundary, right, word));
+                findings.extend(disjoint(first, second, right, word));
             }
         }
     }
     findings
 }
 
-/// The trap of two documents that speak of the same folder by different paths.
+/// Documents of which nothing is left together: they may speak of the same folder by different
+/// paths.
 fn disjoint(first: &Boundary, second: &Boundary, right: Right, word: &str) -> Option<Diagnostic> {
     let (ours, theirs) = (allowed(first, right)?, allowed(second, right)?);
     let example = ours.first()?;
@@ -51,16 +53,43 @@ fn disjoint(first: &Boundary, second: &Boundary, right: Right, word: &str) -> Op
     if ours.iter().any(|a| theirs.iter().any(|b| meets(a, b))) {
         return None;
     }
-    let message = format!(
-        "nothing may be {word}: no path of {} is a path of {} as well",
-        first.file, second.file
-    );
+    let (one, two) = (&first.file, &second.file);
+    let nothing = format!("nothing may be {word}: no path of {one} is a path of {two} as well");
+    let pairs = ours.iter().flat_map(|a| theirs.iter().map(move |b| (*a, *b)));
+    if let Some((a, b, (from, to))) = pairs.filter_map(|(a, b)| Some((a, b, roots(a, b)?))).next() {
+        let message = format!(
+            "{nothing}; `{}` here and `{}` at {} look like one folder by two paths",
+            a.pattern, b.pattern, b.place
+        );
+        let help = format!(
+            "say in a `boundary` document that is given with them where the folder is: `path_map: \
+             {{ {from}: {to} }}`"
+        );
+        let finding = Diagnostic::warning(code::DIFFERENT_ROOTS, a.place.clone(), 1, message);
+        return Some(finding.with_help(help));
+    }
     let help = format!(
         "documents intersect, and paths are compared as written: `{}` here, `{}` at {}",
         example.pattern, other.pattern, other.place
     );
-    let finding = Diagnostic::warning(code::DISJOINT, example.place.clone(), 1, message);
+    let finding = Diagnostic::warning(code::DISJOINT, example.place.clone(), 1, nothing);
     Some(finding.with_help(help))
+}
+
+/// The folder of one rule and that of the other, as a map of paths has them, when the paths end
+/// alike: the shorter is found within the longer.
+fn roots(a: &PathRule, b: &PathRule) -> Option<(String, String)> {
+    let parts = |rule| start(rule).split('/').skip(1).collect::<Vec<&str>>();
+    let (mut a, mut b) = (parts(a), parts(b));
+    if a.len() > b.len() {
+        std::mem::swap(&mut a, &mut b);
+    }
+    if a.is_empty() || a.len() == b.len() || !b.ends_with(&a) {
+        return None;
+    }
+    let shared = a.len() - 1;
+    let path = |parts: &[&str]| format!("/{}", parts.join("/"));
+    Some((path(&a[..1]), path(&b[..b.len() - shared])))
 }
 
 /// The rules that give a right, when the boundary governs it.

@@ -2,17 +2,16 @@
 //! privileges and changes nothing.
 
 mod check;
+mod explain;
+mod lower;
 mod question;
 mod test;
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ringfence_policy::{
-    Boundary, Diagnostic, Dialect, Document, Source, check_together,
-    compile::{self, Tables},
-    diagnostic::code,
-    parse, read_source,
+    Diagnostic, Dialect, PolicySet, boundary::Resolved, compile::Tables, read_source,
 };
 
 /// Exit code for "the answer is no": invalid, or denied.
@@ -24,7 +23,12 @@ pub(crate) enum PolicyCommand {
     /// Validate policies: every finding with its line and what to write instead.
     Check(CheckArguments),
     /// Ask what the kernel would decide, and by which rule.
-    Test(TestArguments),
+    #[command(override_usage = "ringfence policy test [OPTIONS] <FILE>... <QUESTION>")]
+    Test(Box<TestArguments>),
+    /// Explain the code of a finding: why it matters, and how to mend it.
+    Explain(ExplainArguments),
+    /// Print policies as the `boundary` documents that mean the same.
+    Lower(LowerArguments),
 }
 
 /// Arguments of `policy check`.
@@ -33,8 +37,8 @@ pub(crate) struct CheckArguments {
     #[command(flatten)]
     policies: PolicyFiles,
     /// How to print the findings.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = FindingsFormat::Text)]
+    format: FindingsFormat,
 }
 
 /// Arguments of `policy test`.
@@ -44,9 +48,32 @@ pub(crate) struct TestArguments {
     policies: PolicyFiles,
     #[command(flatten)]
     question: question::Question,
-    /// Ask about UDP instead of TCP.
-    #[arg(long, requires = "connect")]
-    udp: bool,
+    #[command(flatten)]
+    circumstances: question::Circumstances,
+    /// How to print the answers: for people, or one JSON object a line.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// Arguments of `policy explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// The code of a finding, as `RF0203`.
+    #[arg(required_unless_present = "list", value_name = "CODE")]
+    what: Vec<OsString>,
+    /// List all codes.
+    #[arg(long, conflicts_with = "what")]
+    list: bool,
+    /// How to print the page.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// Arguments of `policy lower`.
+#[derive(Debug, Args)]
+pub(crate) struct LowerArguments {
+    #[command(flatten)]
+    policies: PolicyFiles,
 }
 
 /// The policies that a command is about.
@@ -61,13 +88,24 @@ struct PolicyFiles {
     dialect: Option<Dialect>,
 }
 
-/// How findings are printed.
+/// How answers are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people.
     Text,
+    /// For programs.
+    Json,
+}
+
+/// How findings are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FindingsFormat {
+    /// For people.
+    Text,
     /// One JSON array of findings.
     Json,
+    /// SARIF 2.1.0, for code hosts and editors.
+    Sarif,
 }
 
 /// Runs a command; the exit code is 0 when all is fine (for `test`: allowed), 1 when not.
@@ -78,65 +116,52 @@ pub(crate) fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Check(arguments) => check::run(&arguments),
         PolicyCommand::Test(arguments) => test::run(&arguments),
+        PolicyCommand::Explain(arguments) => explain::run(&arguments),
+        PolicyCommand::Lower(arguments) => lower::run(&arguments),
     }
 }
 
 /// Policies that were read and compiled, as far as they could be.
 struct Policies {
-    /// The documents without errors, in the order of the files.
-    documents: Vec<Document>,
+    /// The documents without errors, and the findings about them but those of the compiler.
+    set: PolicySet,
     /// What they compile to together; `None` when there is an error anywhere.
     tables: Option<Tables>,
-    /// All findings, those about one file together.
+    /// All findings.
     findings: Vec<Diagnostic>,
 }
 
 impl Policies {
     fn read(files: &PolicyFiles) -> Self {
-        let mut sources: HashMap<Arc<str>, Source> = HashMap::new();
-        let mut documents = Vec::new();
         let mut findings = Vec::new();
+        let mut sources = Vec::new();
         for path in &files.files {
             match read_source(path) {
-                Ok(source) => {
-                    let parsed = parse(&source, files.dialect);
-                    documents.extend(parsed.document);
-                    findings.extend(parsed.diagnostics);
-                    sources.insert(Arc::clone(&source.name), source);
-                }
+                Ok(source) => sources.push(source),
                 Err(finding) => findings.push(*finding),
             }
         }
-        let mut later = check_together(&documents);
+        let set = PolicySet::read(sources, files.dialect);
+        findings.extend(set.findings.iter().cloned());
         let mut tables = None;
         if !findings.iter().any(Diagnostic::is_error) {
-            let boundaries: Vec<Boundary> =
-                documents.iter().map(|document| document.boundary.clone()).collect();
-            match compile::compile(&boundaries, &ringfence_policy::boundary::Resolved::new()) {
+            match set.compile(&Resolved::new()) {
                 Ok(compiled) => tables = Some(compiled),
-                Err(error) => later.push(
-                    Diagnostic::error(
-                        code::NOT_COMPILED,
-                        error.place,
-                        1,
-                        error.problem.to_string(),
-                    )
-                    .with_help(error.problem.help()),
-                ),
+                Err(finding) => findings.push(*finding),
             }
         }
-        findings.extend(later.into_iter().map(|finding| match sources.get(&finding.place.file) {
-            Some(source) => finding.with_line_of(&source.text),
-            None => finding,
-        }));
-        Self { documents, tables, findings }
-    }
-
-    fn boundaries(&self) -> Vec<Boundary> {
-        self.documents.iter().map(|document| document.boundary.clone()).collect()
+        Self { set, tables, findings }
     }
 
     fn errors(&self) -> usize {
         self.findings.iter().filter(|finding| finding.is_error()).count()
+    }
+
+    /// Prints the errors to the standard error, for a command that cannot go on with them.
+    fn refuse(&self) -> ExitCode {
+        for finding in self.findings.iter().filter(|finding| finding.is_error()) {
+            tell!("{finding}\n");
+        }
+        ExitCode::from(NO)
     }
 }

@@ -1,6 +1,7 @@
 //! Documents that govern together.
 
-use crate::{Dialect, Document, check_together, diagnostic::code, testing::document};
+use super::check;
+use crate::{Diagnostic, Dialect, Document, diagnostic::code, path_map, testing::document};
 
 fn agent(mode: &str, folder: &str) -> Document {
     let text = format!("default_mode: {mode}\nworkspace: {{ readable: [\"{folder}/**\"] }}\n");
@@ -17,8 +18,12 @@ fn policy(folder: &str) -> Document {
     document(&text, Dialect::SecaiPolicy)
 }
 
+fn findings(documents: &[Document]) -> Vec<Diagnostic> {
+    check(documents, &path_map::boundaries(documents).0)
+}
+
 fn codes(documents: &[Document]) -> Vec<&'static str> {
-    check_together(documents).iter().map(|finding| finding.code).collect()
+    findings(documents).iter().map(|finding| finding.code).collect()
 }
 
 #[test]
@@ -32,6 +37,22 @@ fn an_agent_that_is_online_needs_the_policy_that_names_its_destinations() {
 #[test]
 fn two_documents_that_name_one_folder_by_two_paths_are_told_apart() {
     let apart = [agent("standard", "/var/lib/secure-ai/vault"), policy("/vault")];
-    assert_eq!(codes(&apart), [code::DISJOINT]);
+    let findings = findings(&apart);
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    assert_eq!(findings[0].code, code::DIFFERENT_ROOTS);
+    let help = findings[0].help.as_deref().unwrap();
+    assert!(help.contains("path_map: { /vault: /var/lib/secure-ai/vault }"), "{help}");
+    assert_eq!(codes(&[agent("standard", "/srv/a"), policy("/vault")]), [code::DISJOINT]);
+    assert_eq!(codes(&[agent("standard", "/srv/a"), policy("/var/a")]), [code::DISJOINT]);
     assert_eq!(codes(&[agent("standard", "/vault/docs"), policy("/vault")]), [""; 0]);
+}
+
+#[test]
+fn documents_that_a_map_brings_together_are_not_told_apart() {
+    let map = "boundary: 1\npath_map: { /vault: /var/lib/secure-ai/vault }\n";
+    let map = document(map, Dialect::Boundary);
+    assert_eq!(
+        codes(&[agent("standard", "/var/lib/secure-ai/vault"), policy("/vault"), map]),
+        [""; 0]
+    );
 }

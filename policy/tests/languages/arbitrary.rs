@@ -1,7 +1,7 @@
 //! Text that nobody wrote: it becomes findings, never a panic, and never a document with errors.
 
 use proptest::{prelude::*, sample::select};
-use ringfence_policy::{Diagnostic, Dialect, Source, parse};
+use ringfence_policy::{Diagnostic, Dialect, Source, diagnostic::sarif, parse};
 
 const EXAMPLES: [&str; 5] = [
     include_str!("../../../examples/sec0-coder.yaml"),
@@ -22,6 +22,21 @@ fn read(text: &str, dialect: Option<Dialect>) -> Result<(), TestCaseError> {
         prop_assert!(serde_json::to_string(finding).is_ok());
         let escapes = finding.to_string().contains('\u{1b}');
         prop_assert!(!escapes);
+    }
+    in_sarif(&parsed.diagnostics)
+}
+
+/// Regions are counted from 1, and end behind their beginning.
+fn in_sarif(findings: &[Diagnostic]) -> Result<(), TestCaseError> {
+    let log = sarif::log(findings);
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    prop_assert_eq!(results.len(), findings.len());
+    for result in results {
+        let region = &result["locations"][0]["physicalLocation"]["region"];
+        let column = |name: &str| region[name].as_u64();
+        prop_assert!(region.is_null() || column("startLine") >= Some(1), "{}", result);
+        prop_assert!(column("startColumn").is_none_or(|start| start >= 1), "{}", result);
+        prop_assert!(column("startColumn") <= column("endColumn"), "{}", result);
     }
     Ok(())
 }

@@ -8,9 +8,9 @@ use ringfence_common::{
     files::{self, Walker},
 };
 use ringfence_policy::{
-    Document, check_together,
+    Document, PolicySet,
     compile::{Tables, compile},
-    hosts, parse, read_source,
+    hosts, read_source,
 };
 
 use Protocol::{Tcp, Udp};
@@ -19,15 +19,12 @@ use Verdict::{Allow, Deny, Observe};
 
 fn documents(names: &[&str]) -> Vec<Document> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
-    let documents: Vec<Document> = names
-        .iter()
-        .map(|name| {
-            let parsed = parse(&read_source(&folder.join(name)).unwrap(), None);
-            parsed.document.unwrap_or_else(|| panic!("{name}: {:#?}", parsed.diagnostics))
-        })
-        .collect();
-    assert_eq!(check_together(&documents), []);
-    documents
+    let sources = names.iter().map(|name| read_source(&folder.join(name)).unwrap());
+    let set = PolicySet::read(sources, None);
+    assert!(!set.has_errors(), "{:#?}", set.findings);
+    let together = set.findings.iter().filter(|finding| finding.code.starts_with("RF04"));
+    assert_eq!(together.count(), 0, "{:#?}", set.findings);
+    set.documents
 }
 
 fn tables(documents: &[Document]) -> Tables {

@@ -6,20 +6,24 @@ use std::{
 };
 
 use ringfence_common::Right;
-use ringfence_policy::{Document, Mode};
+use ringfence_policy::{Document, Mode, boundary::Baseline, diagnostic::sarif};
 
-use super::{CheckArguments, Format, NO, Policies};
+use super::{CheckArguments, FindingsFormat, NO, Policies};
 
 /// Prints every finding, and says of each file without errors what it is.
 pub(super) fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let policies = Policies::read(&arguments.policies);
     let mut out = io::stdout().lock();
     match arguments.format {
-        Format::Json => {
+        FindingsFormat::Json => {
             serde_json::to_writer_pretty(&mut out, &policies.findings)?;
             writeln!(out)?;
         }
-        Format::Text => print(&policies, &mut out)?,
+        FindingsFormat::Sarif => {
+            serde_json::to_writer_pretty(&mut out, &sarif::log(&policies.findings))?;
+            writeln!(out)?;
+        }
+        FindingsFormat::Text => print(&policies, &mut out)?,
     }
     out.flush()?;
     Ok(if policies.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::from(NO) })
@@ -29,13 +33,16 @@ fn print(policies: &Policies, out: &mut impl Write) -> io::Result<()> {
     for finding in &policies.findings {
         writeln!(out, "{finding}\n")?;
     }
-    for document in &policies.documents {
+    for document in &policies.set.documents {
         writeln!(out, "{}", summary(document))?;
     }
     let errors = policies.errors();
     let warnings = policies.findings.len() - errors;
     if errors + warnings > 0 {
         writeln!(out, "{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
+    }
+    if let Some(finding) = policies.findings.first() {
+        writeln!(out, "`ringfence policy explain {}` says more", finding.code)?;
     }
     Ok(())
 }
@@ -59,7 +66,7 @@ fn summary(document: &Document) -> String {
         document.dialect.title(),
         counted(rules, "rule"),
         mode(Right::Read),
-        if boundary.baseline { "" } else { ", no baseline" },
+        if boundary.baseline == Baseline::None { ", no baseline" } else { "" },
     )
 }
 
