@@ -34,6 +34,7 @@ pub mod model;
 mod path_map;
 mod pattern;
 mod policy_set;
+mod redundant;
 mod schema;
 pub mod sec0;
 pub mod secai;

@@ -7,7 +7,7 @@ use crate::{
     boundary::Resolved,
     compile::{self, Tables},
     diagnostic::code,
-    parse, path_map, shortened, together,
+    parse, path_map, redundant, shortened, together,
 };
 
 /// Documents that govern together: an act must be allowed by each that governs it.
@@ -43,6 +43,7 @@ impl PolicySet {
         }
         let (boundaries, mut later) = path_map::boundaries(&set.documents);
         later.extend(together::check(&set.documents, &boundaries));
+        later.extend(boundaries.iter().flat_map(redundant::names));
         set.boundaries = boundaries;
         let later = set.with_lines(later);
         set.findings.extend(later);

@@ -210,7 +210,8 @@ impl<'a> Check<'a> {
             return;
         }
         let message = format!("{} cannot be {}", self.name(), quoted(text));
-        let help = match nearest(text, words.iter().copied()) {
+        let meant = with_short_unit(text, words).or_else(|| nearest(text, words.iter().copied()));
+        let help = match meant {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("it is one of {}", listed(words)),
         };
@@ -246,6 +247,15 @@ impl<'a> Check<'a> {
     fn name(&self) -> String {
         quoted(&self.path.join("."))
     }
+}
+
+/// The word that a text with its unit written out stands for: `30d` for `30 days`.
+fn with_short_unit(text: &str, words: &'static [&'static str]) -> Option<&'static str> {
+    let end = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(end)?;
+    let unit = unit.trim().trim_end_matches('s').to_ascii_lowercase();
+    let is_unit = matches!(unit.as_str(), "d" | "day");
+    words.iter().copied().find(|word| is_unit && word.strip_suffix('d') == Some(number))
 }
 
 /// A group of rules that is a mapping.
@@ -314,10 +324,16 @@ impl Shape {
             (Self::List(_) | Self::Group(_), Value::Null) => {
                 Some("write `[]` for an empty list; it is not the same as no list".into())
             }
-            (
-                Self::Text | Self::NonEmptyText | Self::OneOf(_) | Self::Form(_),
-                Value::Number(number),
-            ) => Some(format!("put it in quotes: \"{}\"", number.text)),
+            (Self::OneOf(words), Value::Number(number)) => {
+                let with_unit = with_short_unit(&format!("{}d", number.text), words);
+                Some(match with_unit {
+                    Some(word) => format!("give its unit: `{word}`"),
+                    None => format!("it is one of {}", listed(words)),
+                })
+            }
+            (Self::Text | Self::NonEmptyText | Self::Form(_), Value::Number(number)) => {
+                Some(format!("put it in quotes: \"{}\"", number.text))
+            }
             (
                 Self::Text | Self::NonEmptyText | Self::OneOf(_) | Self::Form(_),
                 Value::Boolean(value),

@@ -23,6 +23,7 @@ use crate::{
 pub(crate) fn lower(policy: &Policy, lowering: &mut Lowering<'_>) {
     lowering.boundary.baseline = Baseline::Programs;
     check_compliance_rules(policy, lowering);
+    check_retention(policy, lowering);
     let Some(security) = value(&policy.security) else { return };
     if let Some(list) = &security.fs_allowlist {
         lower_paths(list, mode(policy, Violation::Fs), lowering);
@@ -78,6 +79,26 @@ fn lower_egress(list: &Field<Vec<Spanned<String>>>, mode: Mode, lowering: &mut L
                 lowering.egress_rule(span, destination, rule);
             }
             Err(fault) => lowering.destination_fault(span, fault),
+        }
+    }
+}
+
+/// The schema takes any text for how long artifacts are kept, and only a number of days means
+/// anything to those that keep them.
+fn check_retention(policy: &Policy, lowering: &mut Lowering<'_>) {
+    let privacy = value(&policy.privacy);
+    let Some(retention) = privacy.and_then(|privacy| value(&privacy.artifact_retention)) else {
+        return;
+    };
+    for field in [&retention.public, &retention.pii, &retention.phi].into_iter().flatten() {
+        let Some(text) = &field.value else { continue };
+        let digits = text.strip_suffix('d').unwrap_or_default();
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            let message = format!("{} is no number of days", quoted(text));
+            let number: String = text.chars().take_while(char::is_ascii_digit).collect();
+            let example = if number.is_empty() { "30".to_owned() } else { number };
+            let help = format!("write `{example}d`, a number and `d`");
+            lowering.warning(code::SURPRISING, &field.span, message, &help);
         }
     }
 }

@@ -250,3 +250,16 @@ fn entries_that_the_kernel_cannot_read_are_errors_and_those_that_match_nothing_w
         );
     }
 }
+
+#[test]
+fn days_that_are_written_out_are_told_in_short() {
+    let text = policy(OBSERVE, "").replace("default_retention: 30d", "default_retention: 30 days");
+    assert!(error(&text).3.contains("did you mean `30d`?"), "{:?}", error(&text));
+    let text = policy(OBSERVE, "").replace("default_retention: 30d", "default_retention: 90");
+    assert!(error(&text).3.contains("give its unit: `90d`"), "{:?}", error(&text));
+    let text = policy(OBSERVE, "").replace("pii: 1d", "pii: 7 days");
+    let parsed = crate::parse(&crate::Source::new("test.yaml", text.as_str()), None);
+    let finding = parsed.diagnostics.iter().find(|finding| finding.code == code::SURPRISING);
+    let finding = finding.unwrap_or_else(|| panic!("{:#?}", parsed.diagnostics));
+    assert_eq!(finding.help.as_deref(), Some("write `7d`, a number and `d`"));
+}

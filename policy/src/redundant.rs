@@ -1,0 +1,209 @@
+//! Rules about host names that change nothing. Rules about paths and addresses are judged by the
+//! compiler, which sees all that they match; names are not in its tables.
+
+use std::collections::HashMap;
+
+use crate::{
+    boundary::{Boundary, Effect, Egress, EgressRule, Place, Target},
+    diagnostic::{Diagnostic, code, quoted},
+    hosts::matches_pattern,
+    pattern::MAX_PAIRS,
+};
+
+/// What is to be said about the names in the egress rules of a boundary. Findings carry no
+/// source line.
+pub(crate) fn names(boundary: &Boundary) -> Vec<Diagnostic> {
+    let Some(egress) = &boundary.egress else { return Vec::new() };
+    let (allows, denies) = (Index::new(egress, Effect::Allow), Index::new(egress, Effect::Deny));
+    let mut work = MAX_PAIRS;
+    let mut findings = Vec::new();
+    for (number, rule) in egress.rules.iter().enumerate() {
+        let Target::Host(host) = &rule.target else { continue };
+        let (same, other) = match rule.effect {
+            Effect::Allow => (&allows, Some(&denies)),
+            Effect::Deny => (&denies, None),
+        };
+        let denied = other.and_then(|denies| denies.covering(number, rule, host, &mut work));
+        let finding = if let Some(by) = denied {
+            let message =
+                format!("{} is never allowed: the rule at {} denies it", quoted(host), by);
+            (code::SHADOWED, message, "remove one of the two rules")
+        } else if let Some(by) = same.covering(number, rule, host, &mut work) {
+            let message = format!("{} is covered already by the rule at {by}", quoted(host));
+            (code::REDUNDANT, message, "remove it, unless the wider rule is the mistake")
+        } else if rule.effect == Effect::Deny && allows.cannot_meet(host) {
+            let message = format!("nothing is denied by this: no rule allows {}", quoted(host));
+            let help = "what no rule allows is refused already; is the name written right?";
+            (code::DENY_TAKES_NOTHING, message, help)
+        } else {
+            continue;
+        };
+        let (code, message, help) = finding;
+        let length = u32::try_from(host.chars().count()).unwrap_or(1);
+        let finding = Diagnostic::warning(code, rule.place.clone(), length, message);
+        findings.push(finding.with_help(help));
+    }
+    findings
+}
+
+/// The rules of one effect, by what they can cover.
+struct Index<'a> {
+    rules: &'a [EgressRule],
+    /// Rules about one name.
+    exact: HashMap<&'a str, Vec<usize>>,
+    /// Rules about all names that end in what follows the star: `.example.com`.
+    suffixes: HashMap<&'a str, Vec<usize>>,
+    /// Rules about other patterns.
+    patterns: Vec<usize>,
+    /// Rules about every address of a family.
+    everything: [Vec<usize>; 2],
+    has_networks: bool,
+}
+
+impl<'a> Index<'a> {
+    fn new(egress: &'a Egress, effect: Effect) -> Self {
+        let mut index = Self {
+            rules: &egress.rules,
+            exact: HashMap::new(),
+            suffixes: HashMap::new(),
+            patterns: Vec::new(),
+            everything: [Vec::new(), Vec::new()],
+            has_networks: false,
+        };
+        for (number, rule) in egress.rules.iter().enumerate() {
+            if rule.effect != effect {
+                continue;
+            }
+            match &rule.target {
+                Target::Network(network) => {
+                    index.has_networks = true;
+                    if network.prefix() == 0 {
+                        index.everything[usize::from(network.is_ipv6())].push(number);
+                    }
+                }
+                Target::Host(host) => match host.strip_prefix('*') {
+                    _ if !host.contains('*') => index.exact.entry(host).or_default().push(number),
+                    Some(suffix) if !suffix.contains('*') && suffix.starts_with('.') => {
+                        index.suffixes.entry(suffix).or_default().push(number);
+                    }
+                    _ => index.patterns.push(number),
+                },
+            }
+        }
+        index
+    }
+
+    /// A rule that covers another one, which is about `host`: where it stands. Of two that cover
+    /// each other, the later one is covered.
+    fn covering(
+        &self,
+        number: usize,
+        rule: &EgressRule,
+        host: &str,
+        work: &mut usize,
+    ) -> Option<&'a Place> {
+        let covers = |other: &&usize| {
+            let wider = &self.rules[**other];
+            let is_same = wider.target == rule.target && is_within(wider, rule);
+            **other != number && is_within(rule, wider) && !(is_same && **other > number)
+        };
+        let place = |other: &usize| &self.rules[*other].place;
+        let [v4, v6] = &self.everything;
+        if let (Some(found), Some(_)) = (v4.iter().find(covers), v6.iter().find(covers)) {
+            return Some(place(found));
+        }
+        if let Some(found) = self.exact.get(host).and_then(|list| list.iter().find(covers)) {
+            return Some(place(found));
+        }
+        // A star of the host's own pattern is matched by a star only: no name holds one.
+        let dots = host.char_indices().filter(|(_, c)| *c == '.').map(|(at, _)| at);
+        let suffixes = dots.filter_map(|at| self.suffixes.get(host.get(at..)?));
+        if let Some(found) = suffixes.flatten().find(covers) {
+            return Some(place(found));
+        }
+        // Beyond so many pairs a policy goes without this advice.
+        *work = work.checked_sub(self.patterns.len())?;
+        let matches = |other: &&usize| match &self.rules[**other].target {
+            Target::Host(pattern) => matches_pattern(pattern, host),
+            Target::Network(_) => false,
+        };
+        self.patterns.iter().filter(matches).find(covers).map(place)
+    }
+
+    /// Whether no rule can be about the addresses of a host, as far as can be told.
+    fn cannot_meet(&self, host: &str) -> bool {
+        let is_pattern = host.contains('*');
+        let ends = |suffix: &&str| host.ends_with(*suffix);
+        !is_pattern
+            && !self.has_networks
+            && self.patterns.is_empty()
+            && !self.exact.contains_key(host)
+            && !self.suffixes.keys().any(|suffix| ends(&suffix))
+    }
+}
+
+/// Whether a rule's ports and protocol are all among those of another.
+fn is_within(inner: &EgressRule, outer: &EgressRule) -> bool {
+    let protocol = outer.protocol.is_none() || outer.protocol == inner.protocol;
+    let holds = |range: &std::ops::RangeInclusive<u16>| {
+        let within = |wide: &std::ops::RangeInclusive<u16>| {
+            wide.start() <= range.start() && range.end() <= wide.end()
+        };
+        outer.ports.iter().any(within)
+    };
+    let all = [0..=u16::MAX];
+    let ports = if inner.ports.is_empty() { &all[..] } else { &inner.ports };
+    protocol && (outer.ports.is_empty() || ports.iter().all(holds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Dialect, testing::document};
+
+    fn found(rules: &str) -> Vec<(&'static str, u32)> {
+        let text = format!("boundary: 1\negress:\n{rules}");
+        let document = document(&text, Dialect::Boundary);
+        names(&document.boundary).iter().map(|found| (found.code, found.place.line)).collect()
+    }
+
+    #[test]
+    fn names_that_change_nothing_are_told() {
+        for (rules, expected) in [
+            ("  - { host: a.b.c }\n  - { host: A.b.c. }\n", &[(code::REDUNDANT, 4)][..]),
+            ("  - { host: a.b.c }\n  - { host: '*.b.c' }\n", &[(code::REDUNDANT, 3)]),
+            ("  - { host: '*.x.b.c' }\n  - { host: '*.b.c' }\n", &[(code::REDUNDANT, 3)]),
+            ("  - { host: 'a*.c' }\n  - { host: ab.c }\n", &[(code::REDUNDANT, 4)]),
+            ("  - { host: '*' }\n  - { host: a.c, ports: [443] }\n", &[(code::REDUNDANT, 4)]),
+            (
+                "  - { host: a.c }\n  - { cidr: 0.0.0.0/0 }\n  - { cidr: '::/0' }\n",
+                &[(code::REDUNDANT, 3)],
+            ),
+            ("  - { host: a.c }\n  - { host: '*.c', deny: true }\n", &[(code::SHADOWED, 3)]),
+            (
+                "  - { host: a.c }\n  - { host: b.c, deny: true }\n",
+                &[(code::DENY_TAKES_NOTHING, 4)],
+            ),
+        ] {
+            assert_eq!(found(rules), expected, "{rules}");
+        }
+    }
+
+    #[test]
+    fn names_that_change_something_are_not() {
+        for rules in [
+            "  - { host: a.c, ports: [443] }\n  - { host: a.c, ports: [80] }\n",
+            "  - { host: a.c, ports: [443, 80] }\n  - { host: '*.c', ports: [443] }\n",
+            "  - { host: a.c }\n  - { host: '*.c', protocol: tcp }\n",
+            "  - { host: c }\n  - { host: '*.c' }\n",
+            "  - { host: a.c }\n  - { cidr: 0.0.0.0/0 }\n",
+            "  - { host: a.c }\n  - { cidr: 10.0.0.0/8 }\n",
+            "  - { host: '*.c' }\n  - { host: a.c, deny: true }\n",
+            "  - { cidr: 10.0.0.0/8 }\n  - { host: a.c, deny: true }\n",
+            "  - { host: a.c }\n  - { host: '*.c', ports: [22], deny: true }\n",
+            "  - { host: '*.a.c' }\n  - { host: 'b*', deny: true }\n",
+        ] {
+            assert_eq!(found(rules), [], "{rules}");
+        }
+    }
+}
