@@ -61,7 +61,8 @@ fn lower_workspace(agent: &Agent, start: &Place, lowering: &mut Lowering<'_>) {
             }
         }
     }
-    if readable.len().saturating_mul(writable.len()) > pattern::MAX_PAIRS {
+    let is_unread = workspace.readable.as_ref().is_some_and(|field| field.value.is_none());
+    if is_unread || readable.len().saturating_mul(writable.len()) > pattern::MAX_PAIRS {
         return;
     }
     for Spanned { value, span } in writable {

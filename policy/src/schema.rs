@@ -349,8 +349,19 @@ impl Shape {
                 "no" | "off" | "false" | "n" => Some("write `false`".into()),
                 _ => None,
             },
+            (Self::Boolean, Value::Number(number)) => match number.text.as_str() {
+                "1" => Some("write `true`".into()),
+                "0" => Some("write `false`".into()),
+                _ => None,
+            },
             (Self::Number(..) | Self::Whole(..), Value::Text(text)) => {
-                text.parse::<f64>().ok().map(|_| format!("remove the quotes: {text}"))
+                Some(match text.parse::<f64>() {
+                    Ok(_) => format!("remove the quotes: {text}"),
+                    Err(_) => format!("write a number, as `{}`", self.example()),
+                })
+            }
+            (Self::Whole(..), Value::Number(number)) => {
+                Some(format!("write it without a fraction: `{}`", number.value.round()))
             }
             _ => None,
         }

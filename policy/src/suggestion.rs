@@ -10,6 +10,16 @@ pub(crate) fn nearest<'a>(
         return None;
     }
     let folded = word.to_lowercase().replace('-', "_");
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    // A word that was cut short, or one that goes on: `offline` for `offline_only`.
+    let begins_alike = |candidate: &&&str| {
+        let shorter = folded.len().min(candidate.len());
+        shorter >= 4 && (candidate.starts_with(&folded) || folded.starts_with(**candidate))
+    };
+    let mut alike = candidates.iter().filter(begins_alike);
+    if let (Some(only), None) = (alike.next(), alike.next()) {
+        return Some(only);
+    }
     candidates
         .into_iter()
         .map(|candidate| {
@@ -46,6 +56,8 @@ mod tests {
             ("FS-Violation", Some("fs_violation")),
             ("raed", Some("read")),
             ("auto_block", Some("auto-block")),
+            ("egress", Some("egress_violation")),
+            ("reading", Some("read")),
             ("integrity_violation", None),
             ("xyzzy", None),
             ("", None),

@@ -5,4 +5,5 @@
 mod arbitrary;
 mod examples;
 mod files;
+mod mistakes;
 mod rendering;
