@@ -17,7 +17,7 @@ pub use scalar::Number;
 pub const MAX_DEPTH: usize = 64;
 /// How many values a document may have once its aliases are expanded: the bound on what an alias
 /// bomb can make.
-pub const MAX_NODES: usize = 1 << 18;
+pub const MAX_NODES: usize = 1 << 20;
 
 /// Where something is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
