@@ -28,6 +28,7 @@ pub mod document;
 pub mod hosts;
 mod lowering;
 mod pattern;
+pub mod question;
 mod schema;
 mod sec0;
 mod secai;

@@ -3,22 +3,17 @@
 
 use std::{
     io::{self, Write},
-    net::IpAddr,
     process::ExitCode,
 };
 
-use ringfence_common::{
-    Action, Address, Decision, Reason, Right, Verdict,
-    egress::{self, Protocol},
-    event::PATH_BYTES,
-    files::{self, Walker},
-};
+use ringfence_common::{Action, Decision, Reason, Right, Verdict, egress::Protocol};
 use ringfence_policy::{
     Boundary,
     boundary::{Egress, Target},
     compile::Tables,
     diagnostic::visible,
     hosts::{self, HostDecision},
+    question::{about_address, about_path},
 };
 
 use super::{
@@ -73,7 +68,7 @@ fn answer(
         };
         return match host {
             Host::Address(address) => {
-                let decision = egress::decide(&*tables.image, normal(*address), protocol, *port);
+                let decision = about_address(tables, *address, *port, protocol);
                 let object = format!("{} {word}", std::net::SocketAddr::new(*address, *port));
                 by_tables(action, &object, decision, tables, names_not_looked_up(boundaries))
             }
@@ -87,21 +82,6 @@ fn answer(
     let name = question.resolve.as_deref().unwrap_or_default();
     let decision = hosts::decide_lookup(boundaries, name);
     by_name(Action::Resolve, &visible(name), &decision, Reason::UnlistedName, tables)
-}
-
-fn about_path(tables: &Tables, path: &[u8], right: Right) -> Decision {
-    let image = &*tables.image;
-    let Some(walker) = Walker::new(image) else { return Decision::deny(Reason::TableCorrupt) };
-    // The kernel does not look at a path that no rule is about.
-    let is_governed = files::governs(image, right.bit());
-    if is_governed && path.len() > PATH_BYTES {
-        return files::violation(image, Reason::PathTooLong);
-    }
-    match right {
-        Right::Exec => files::decide_exec(image, walker.walk(image, path), true),
-        _ if !is_governed => Decision::ALLOW,
-        right => files::decide(image, walker.walk(image, path), right.bit()),
-    }
 }
 
 fn by_tables(
@@ -149,17 +129,6 @@ fn sentence(verdict: Verdict, action: Action, object: &str, reason: Reason, rule
         }
     };
     Answer { verdict, text }
-}
-
-/// The address as the tables have it.
-fn normal(address: IpAddr) -> Address {
-    match address {
-        IpAddr::V4(v4) => Address::v4(v4.to_bits()),
-        IpAddr::V6(v6) => {
-            let bits = v6.to_bits();
-            Address::v6((bits >> 64) as u64, bits as u64)
-        }
-    }
 }
 
 /// An address may belong to a name that a rule has, which only a running scope knows.
