@@ -20,6 +20,7 @@ mod agent_yaml;
 pub mod baseline;
 pub mod boundary;
 mod boundary_document;
+pub mod compare;
 pub mod compile;
 mod destination;
 pub mod diagnostic;
