@@ -2,6 +2,7 @@
 //! privileges and changes nothing.
 
 mod check;
+mod diff;
 mod question;
 mod test;
 
@@ -25,6 +26,8 @@ pub(crate) enum PolicyCommand {
     Check(CheckArguments),
     /// Ask what the kernel would decide, and by which rule.
     Test(TestArguments),
+    /// Tell what one policy allows and another does not, with an example for each difference.
+    Diff(DiffArguments),
 }
 
 /// Arguments of `policy check`.
@@ -49,6 +52,27 @@ pub(crate) struct TestArguments {
     udp: bool,
 }
 
+/// Arguments of `policy diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArguments {
+    /// The policy as it was.
+    #[arg(value_name = "A")]
+    old: PathBuf,
+    /// The policy as it is to be.
+    #[arg(value_name = "B")]
+    new: PathBuf,
+    /// Policy that holds together with A, and with B; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    with: Vec<PathBuf>,
+    /// Read all files as this language instead of recognising it:
+    /// sec0, secai, agent or boundary.
+    #[arg(long, value_name = "DIALECT")]
+    dialect: Option<Dialect>,
+    /// How to print the differences.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
 /// The policies that a command is about.
 #[derive(Debug, Args)]
 struct PolicyFiles {
@@ -61,16 +85,17 @@ struct PolicyFiles {
     dialect: Option<Dialect>,
 }
 
-/// How findings are printed.
+/// How what was found is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// For people.
     Text,
-    /// One JSON array of findings.
+    /// For programs: one JSON value.
     Json,
 }
 
-/// Runs a command; the exit code is 0 when all is fine (for `test`: allowed), 1 when not.
+/// Runs a command; the exit code is 0 when all is fine (for `test`: allowed; for `diff`:
+/// no difference), 1 when not.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -78,6 +103,7 @@ pub(crate) fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Check(arguments) => check::run(&arguments),
         PolicyCommand::Test(arguments) => test::run(&arguments),
+        PolicyCommand::Diff(arguments) => diff::run(&arguments),
     }
 }
 
