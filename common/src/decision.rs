@@ -273,7 +273,7 @@ impl Answer {
     /// rule and allows.
     #[inline(always)]
     pub(crate) fn stricter(self, other: Self) -> Self {
-        if other.strictness() > self.strictness() || self.0 == 0 { other } else { self }
+        if other.strictness() > self.strictness() || self.0 >> 8 == 0 { other } else { self }
     }
 
     #[inline(always)]

@@ -24,9 +24,7 @@ pub fn decide(boundaries: &[Boundary], host: &str, port: u16, protocol: Protocol
 
 /// Whether the addresses of a name may be asked for: when it may be connected to at all.
 pub fn decide_lookup(boundaries: &[Boundary], host: &str) -> HostDecision {
-    judge(boundaries, |rule| {
-        covers(rule, host) && (rule.effect == Effect::Allow || rule.ports.is_empty())
-    })
+    judge(boundaries, |rule| covers(rule, host) && is_for_lookup(rule))
 }
 
 fn judge(boundaries: &[Boundary], matches: impl Fn(&EgressRule) -> bool) -> HostDecision {
@@ -57,16 +55,27 @@ fn in_one(egress: &Egress, matches: &impl Fn(&EgressRule) -> bool) -> HostDecisi
     }
 }
 
-fn is_for(rule: &EgressRule, port: u16, protocol: Protocol) -> bool {
+/// Whether a rule counts at a port.
+pub(crate) fn is_for(rule: &EgressRule, port: u16, protocol: Protocol) -> bool {
     let port_fits = rule.ports.is_empty() || rule.ports.iter().any(|range| range.contains(&port));
     port_fits && rule.protocol.is_none_or(|only| only == protocol)
 }
 
-/// Whether a rule is about the host. A network that is every address is about every host.
+/// Whether a rule counts when the addresses of a name are asked for.
+pub(crate) fn is_for_lookup(rule: &EgressRule) -> bool {
+    rule.effect == Effect::Allow || rule.ports.is_empty()
+}
+
 fn covers(rule: &EgressRule, host: &str) -> bool {
+    name_pattern(rule).is_some_and(|pattern| matches_pattern(pattern, host))
+}
+
+/// The names that a rule is about, as a pattern, if it is about any. A network that is every
+/// address is about every host.
+pub(crate) fn name_pattern(rule: &EgressRule) -> Option<&str> {
     match &rule.target {
-        Target::Host(pattern) => matches_pattern(pattern, host),
-        Target::Network(network) => network.prefix() == 0,
+        Target::Host(pattern) => Some(pattern),
+        Target::Network(network) => (network.prefix() == 0).then_some("*"),
     }
 }
 

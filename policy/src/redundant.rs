@@ -138,7 +138,7 @@ impl<'a> Index<'a> {
             && !self.has_networks
             && self.patterns.is_empty()
             && !self.exact.contains_key(host)
-            && !self.suffixes.keys().any(|suffix| ends(&suffix))
+            && !self.suffixes.keys().any(|suffix| ends(suffix))
     }
 }
 

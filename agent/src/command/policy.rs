@@ -2,6 +2,7 @@
 //! privileges and changes nothing.
 
 mod check;
+mod diff;
 mod explain;
 mod lower;
 mod question;
@@ -29,6 +30,8 @@ pub(crate) enum PolicyCommand {
     Explain(ExplainArguments),
     /// Print policies as the `boundary` documents that mean the same.
     Lower(LowerArguments),
+    /// Tell what one policy allows and another does not, with an example for each difference.
+    Diff(DiffArguments),
 }
 
 /// Arguments of `policy check`.
@@ -76,6 +79,27 @@ pub(crate) struct LowerArguments {
     policies: PolicyFiles,
 }
 
+/// Arguments of `policy diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArguments {
+    /// The policy as it was.
+    #[arg(value_name = "A")]
+    old: PathBuf,
+    /// The policy as it is to be.
+    #[arg(value_name = "B")]
+    new: PathBuf,
+    /// Policy that holds together with A, and with B; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    with: Vec<PathBuf>,
+    /// Read all files as this language instead of recognising it:
+    /// sec0, secai, agent or boundary.
+    #[arg(long, value_name = "DIALECT")]
+    dialect: Option<Dialect>,
+    /// How to print the differences.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
 /// The policies that a command is about.
 #[derive(Debug, Args)]
 struct PolicyFiles {
@@ -108,7 +132,8 @@ enum FindingsFormat {
     Sarif,
 }
 
-/// Runs a command; the exit code is 0 when all is fine (for `test`: allowed), 1 when not.
+/// Runs a command; the exit code is 0 when all is fine (for `test`: allowed; for `diff`:
+/// no difference), 1 when not.
 ///
 /// # Errors
 /// When the output cannot be written.
@@ -118,6 +143,7 @@ pub(crate) fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
         PolicyCommand::Test(arguments) => test::run(&arguments),
         PolicyCommand::Explain(arguments) => explain::run(&arguments),
         PolicyCommand::Lower(arguments) => lower::run(&arguments),
+        PolicyCommand::Diff(arguments) => diff::run(&arguments),
     }
 }
 

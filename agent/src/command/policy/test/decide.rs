@@ -14,13 +14,12 @@ use ringfence_policy::{
     boundary::{Egress, Target},
     compile::Tables,
     hosts,
+    question::{about_address, about_first_program, about_path, normal},
 };
 
 use super::{
     super::question::{Ask, Capability, Endpoint, Host, SocketKind, Whereabouts},
-    about_path,
     answer::Answer,
-    normal,
 };
 
 /// The note on what the rules cannot give.
@@ -38,7 +37,7 @@ pub(super) fn answer(ask: &Ask, tables: &Tables, boundaries: &[Boundary]) -> Ans
             noted(Answer::by_tables(*action, lossy(&path.0), decision, tables))
         }
         Ask::FirstProgram(path) => {
-            let decision = first_program(image, &path.0);
+            let decision = about_first_program(tables, &path.0);
             Answer::by_tables(Action::Exec, lossy(&path.0), decision, tables)
         }
         Ask::Rename { old, new, is_folder, replaces, exchanges } => {
@@ -116,16 +115,6 @@ fn noted(mut answer: Answer) -> Answer {
     answer
 }
 
-fn first_program(image: &[u8], path: &[u8]) -> Decision {
-    if !files::governs(image, Right::Exec.bit()) {
-        return Decision::ALLOW;
-    }
-    match state(image, path) {
-        Ok(state) => files::decide_exec(image, state, false),
-        Err(decision) => decision,
-    }
-}
-
 /// A decision about two names, of which the old one is looked at first.
 fn about_pair(
     image: &[u8],
@@ -165,11 +154,12 @@ fn connect(
     };
     match host {
         Host::Address(address) => {
-            let normal = normal(*address);
-            let decision = egress::decide(&*tables.image, normal, protocol, *port);
+            let decision = about_address(tables, *address, *port, protocol);
             let object = format!("{} {word}", SocketAddr::new(*address, *port));
             let mut answer = Answer::by_tables(action, object, decision, tables);
-            if answer.verdict != Verdict::Allow && protocol == Protocol::Tcp && normal.is_loopback()
+            if answer.verdict != Verdict::Allow
+                && protocol == Protocol::Tcp
+                && normal(*address).is_loopback()
             {
                 answer = answer.with_note(
                     "a process of the same scope that listens there may be \

@@ -1,6 +1,7 @@
 //! Answers on small policies, as they are printed.
 
 use clap::Parser;
+use ringfence_common::{Reason, event::PATH_BYTES};
 use ringfence_policy::{Boundary, Source, boundary::Resolved, compile::compile, parse};
 
 use super::*;
