@@ -78,8 +78,53 @@ impl PolicySet {
         let with_line = |group: &[Diagnostic]| {
             let file = group.first().map(|finding| &finding.place.file);
             let text = file.and_then(|file| self.sources.get(file)).map_or("", |it| &it.text);
-            shortened(group.to_vec(), text)
+            let mut findings = shortened(group.to_vec(), text);
+            for finding in &mut findings {
+                let line = finding.line_text.as_deref().unwrap_or_default();
+                // What was built from a document knows where things stand, not how long they are.
+                if finding.length == 1 {
+                    finding.length = extent(line, finding.place.column);
+                }
+            }
+            findings
         };
         groups.flat_map(with_line).collect()
+    }
+}
+
+/// How many characters the value at a column of a line takes.
+fn extent(line: &str, column: u32) -> u32 {
+    let mut rest = line.chars().skip((column as usize).saturating_sub(1));
+    let ends: &[char] = match rest.next() {
+        Some('"') => &['"'],
+        Some('\'') => &['\''],
+        Some(_) => &[' ', ',', ':', ']', '}'],
+        None => return 1,
+    };
+    let inside = rest.by_ref().take_while(|c| !ends.contains(c)).count();
+    let quotes = if ends.len() == 1 { 2 } else { 1 };
+    u32::try_from(inside + quotes).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_marked_from_its_first_to_its_last_character() {
+        let line = "  - { path: \"/a b\", allow: [read] } # x";
+        for (column, length) in [(13, 6), (21, 5), (7, 4), (29, 4), (60, 1)] {
+            assert_eq!(extent(line, column), length, "{column}");
+        }
+    }
+
+    #[test]
+    fn findings_about_documents_together_show_their_lines() {
+        let text = "boundary: 1\nfiles: [{ path: /srv/a/**, allow: [read] }]\n---\n\
+                    boundary: 1\nfiles: [{ path: /srv/b/**, allow: [read] }]\n";
+        let set = PolicySet::read([Source::new("a.yaml", text)], None);
+        let finding = set.findings.iter().find(|finding| finding.code == code::DISJOINT).unwrap();
+        assert_eq!((finding.place.line, finding.length), (2, 9));
+        assert!(finding.to_string().contains("^^^^^^^^^\n"), "{finding}");
     }
 }
