@@ -2,6 +2,7 @@
 //! privileges and changes nothing.
 
 mod check;
+mod explain_files;
 mod question;
 mod test;
 
@@ -25,6 +26,8 @@ pub(crate) enum PolicyCommand {
     Check(CheckArguments),
     /// Ask what the kernel would decide, and by which rule.
     Test(TestArguments),
+    /// Explain policies in words: who acts on each field, and what they come to together.
+    Explain(ExplainArguments),
 }
 
 /// Arguments of `policy check`.
@@ -49,6 +52,16 @@ pub(crate) struct TestArguments {
     udp: bool,
 }
 
+/// Arguments of `policy explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    #[command(flatten)]
+    policies: PolicyFiles,
+    /// How to print the explanation.
+    #[arg(long, value_enum, default_value_t = ExplainFormat::Text)]
+    format: ExplainFormat,
+}
+
 /// The policies that a command is about.
 #[derive(Debug, Args)]
 struct PolicyFiles {
@@ -70,6 +83,17 @@ enum Format {
     Json,
 }
 
+/// How an explanation is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExplainFormat {
+    /// For a terminal.
+    Text,
+    /// For a review.
+    Markdown,
+    /// One JSON object.
+    Json,
+}
+
 /// Runs a command; the exit code is 0 when all is fine (for `test`: allowed), 1 when not.
 ///
 /// # Errors
@@ -78,6 +102,9 @@ pub(crate) fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
     match command {
         PolicyCommand::Check(arguments) => check::run(&arguments),
         PolicyCommand::Test(arguments) => test::run(&arguments),
+        PolicyCommand::Explain(arguments) => {
+            explain_files::run(&arguments.policies, arguments.format)
+        }
     }
 }
 

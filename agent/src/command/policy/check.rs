@@ -6,7 +6,7 @@ use std::{
 };
 
 use ringfence_common::Right;
-use ringfence_policy::{Document, Mode};
+use ringfence_policy::{Document, Mode, boundary::Baseline};
 
 use super::{CheckArguments, Format, NO, Policies};
 
@@ -59,7 +59,7 @@ fn summary(document: &Document) -> String {
         document.dialect.title(),
         counted(rules, "rule"),
         mode(Right::Read),
-        if boundary.baseline { "" } else { ", no baseline" },
+        if boundary.baseline == Baseline::None { ", no baseline" } else { "" },
     )
 }
 
