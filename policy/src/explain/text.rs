@@ -1,6 +1,9 @@
 //! An explanation for a terminal.
 
-use std::fmt::{self, Write as _};
+use std::{
+    collections::HashSet,
+    fmt::{self, Write as _},
+};
 
 use super::{
     Act, DocumentFields, Effective, Explanation, FieldRow, Group, effective::Baselines, mode_word,
@@ -13,6 +16,9 @@ use crate::{
 
 /// Columns that lines are broken to. A word that is longer is not.
 const WIDTH: usize = 100;
+
+/// What stands before the lines below a field.
+const INDENT: &str = "           ";
 
 /// The sections of a document's fields: who acts, and the heading. What only has fields of its own
 /// is left to them.
@@ -54,8 +60,13 @@ fn write_fields(document: &DocumentFields, out: &mut String) -> fmt::Result {
         }
         writeln!(out, "\n{title}")?;
         let longest = rows.iter().map(|row| row.path.len()).max().unwrap_or(0).min(46);
+        // What a field means is told once, however many items of a list have it.
+        let mut told = HashSet::new();
         for row in rows {
             write_row(row, longest, out)?;
+            if told.insert(row.meaning.as_str()) {
+                wrap(&row.meaning, INDENT, INDENT, out)?;
+            }
         }
     }
     let parts = acting_parts(document);
@@ -69,14 +80,13 @@ fn write_fields(document: &DocumentFields, out: &mut String) -> fmt::Result {
 }
 
 fn write_row(row: &FieldRow, longest: usize, out: &mut String) -> fmt::Result {
-    const INDENT: &str = "           ";
     let FieldRow { path, place, value, .. } = row;
     writeln!(out, "  {:>5}  {path:longest$}  {}{value}", place.line, times(row))?;
     let acts = acts_in_words(row);
     if !acts.is_empty() {
         wrap(&acts, INDENT, INDENT, out)?;
     }
-    wrap(&row.meaning, INDENT, INDENT, out)
+    Ok(())
 }
 
 /// How often a field is set, where that is more than once.
