@@ -64,6 +64,11 @@ fn main() -> ExitCode {
         Command::Detach => command::detach::run(),
     };
     result.unwrap_or_else(|error| {
+        // Whoever reads the output has seen enough: `ringfence policy explain … | head`.
+        let is_closed = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+        if !is_run && error.downcast_ref().is_some_and(is_closed) {
+            return ExitCode::SUCCESS;
+        }
         tell!("ringfence: {error:#}");
         ExitCode::from(if is_run { command::run::FAILED } else { 1 })
     })

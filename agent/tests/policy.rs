@@ -64,7 +64,7 @@ fn a_policy_that_is_fine_exits_0_and_one_with_mistakes_1() {
     let output = policy(&["check"], &[&wrong]);
     assert_eq!(code(&output), 1);
     let shown = text(&output);
-    assert!(shown.contains("wrong.yaml:5:1") && shown.contains("wrong.yaml:7:40"), "{shown}");
+    assert!(shown.contains("wrong.yaml:5:1") && shown.contains("wrong.yaml:7:38"), "{shown}");
     let output = policy(&["check", "--format", "json"], &[&wrong]);
     let findings: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(findings.iter().filter(|finding| finding["severity"] == "error").count(), 2);
@@ -100,11 +100,11 @@ fn a_difference_has_a_witness_that_both_policies_confirm() {
     let differences = value["differences"].as_array().unwrap();
     let read = |from: &str, to: &str| {
         let is = |one: &&Value| {
-            one["act"] == "read" && one["old"]["verdict"] == from && one["new"]["verdict"] == to
+            one["right"] == "read" && one["old"]["verdict"] == from && one["new"]["verdict"] == to
         };
         let found = differences.iter().find(is);
         let found = found.unwrap_or_else(|| panic!("{from} to {to}: {value:#}"));
-        found["object"]["path"].as_str().or_else(|| found["object"].as_str()).unwrap().to_owned()
+        found["path"].as_str().unwrap().to_owned()
     };
     for (from, to) in [("deny", "allow"), ("allow", "deny")] {
         let witness = read(from, to);
@@ -121,7 +121,8 @@ fn a_difference_has_a_witness_that_both_policies_confirm() {
 #[test]
 fn what_is_lowered_decides_alike() {
     let folder = Folder::new();
-    for name in ["sec0-coder.yaml", "secai-policy.yaml", "secai-agent.yaml", "boundary-coder.yaml"] {
+    for name in ["sec0-coder.yaml", "secai-policy.yaml", "secai-agent.yaml", "boundary-coder.yaml"]
+    {
         let original = example(name);
         let output = policy(&["lower"], &[&original]);
         assert_eq!(code(&output), 0);

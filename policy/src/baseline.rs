@@ -107,8 +107,18 @@ const MACHINE: &[&str] = &[
     "/sys/fs/cgroup/**",
 ];
 
-/// The rules of a baseline. A rule's place is its number in the list.
-pub fn rules(baseline: Baseline) -> Vec<PathRule> {
+/// Rules of the baseline that are for one purpose and give the same rights.
+pub(crate) struct Group {
+    /// What they are for.
+    pub(crate) purpose: &'static str,
+    /// What they give.
+    pub(crate) rights: Rights,
+    /// Patterns, in the syntax of `boundary` documents.
+    pub(crate) patterns: &'static [&'static str],
+}
+
+/// The groups of a baseline, in the order of its rules; none for none.
+pub(crate) fn groups(baseline: Baseline) -> Vec<Group> {
     let read_exec = Rights::READ.and(Rights::EXEC);
     let programs = match baseline {
         Baseline::None => return Vec::new(),
@@ -117,19 +127,26 @@ pub fn rules(baseline: Baseline) -> Vec<PathRule> {
     };
     // Content only: nobody makes, removes or re-owns devices and /proc entries.
     let write = Rights(Right::Write.bit());
-    let groups = [
-        (PROGRAMS, programs),
-        (LIBRARIES, read_exec),
-        (FOLDERS, Rights::READ),
-        (CONFIGURATION, Rights::READ),
-        (DEVICES, Rights::READ.and(write)),
-        (OWN_PROCESS, Rights::READ),
-        (OWN_PROCESS_SETTINGS, write),
-        (MACHINE, Rights::READ),
-    ];
+    let group = |purpose, patterns, rights| Group { purpose, rights, patterns };
+    vec![
+        group("programs, libraries and their data", PROGRAMS, programs),
+        group("shared libraries and the dynamic loader", LIBRARIES, read_exec),
+        group("folders that may be listed", FOLDERS, Rights::READ),
+        group("configuration, none of it secret", CONFIGURATION, Rights::READ),
+        group("devices without memory", DEVICES, Rights::READ.and(write)),
+        group("a process's own entries", OWN_PROCESS, Rights::READ),
+        group("what a process may set about itself", OWN_PROCESS_SETTINGS, write),
+        group("facts about the machine", MACHINE, Rights::READ),
+    ]
+}
+
+/// The rules of a baseline. A rule's place is its number in the list.
+pub fn rules(baseline: Baseline) -> Vec<PathRule> {
+    let groups = groups(baseline);
     let file: std::sync::Arc<str> = FILE.into();
-    let patterns =
-        groups.iter().flat_map(|(list, rights)| list.iter().map(move |pattern| (pattern, *rights)));
+    let patterns = groups
+        .iter()
+        .flat_map(|group| group.patterns.iter().map(move |pattern| (pattern, group.rights)));
     (1..)
         .zip(patterns)
         .map(|(line, (pattern, rights))| PathRule {

@@ -1,5 +1,9 @@
 //! Who acts on each field of a policy language.
 
+mod page;
+
+pub use page::markdown;
+
 /// Who acts on a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coverage {
@@ -68,6 +72,28 @@ const DESTINATIONS: &[&str] = &[
 ];
 
 impl Part {
+    /// Every part.
+    pub const ALL: [Self; 6] = [
+        Self::Files,
+        Self::Programs,
+        Self::Paths,
+        Self::LaterPrograms,
+        Self::Destinations,
+        Self::All,
+    ];
+
+    /// The parts that it is made of, each with a mode of its own.
+    pub const fn parts(self) -> &'static [Self] {
+        match self {
+            Self::Files => &[Self::Files],
+            Self::Programs => &[Self::Programs],
+            Self::Paths => &[Self::Files, Self::Programs],
+            Self::LaterPrograms => &[Self::LaterPrograms],
+            Self::Destinations => &[Self::Destinations],
+            Self::All => &[Self::Files, Self::Programs, Self::LaterPrograms, Self::Destinations],
+        }
+    }
+
     /// The kernel hooks whose programs judge by it, as `ringfence doctor` names them.
     pub fn hooks(self) -> Vec<&'static str> {
         match self {
@@ -77,6 +103,18 @@ impl Part {
             Self::LaterPrograms => vec!["bprm_check_security"],
             Self::Destinations => DESTINATIONS.to_vec(),
             Self::All => [FILES, PROGRAMS, DESTINATIONS].concat(),
+        }
+    }
+
+    /// The word for the part in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Programs => "programs",
+            Self::Paths => "paths",
+            Self::LaterPrograms => "later_programs",
+            Self::Destinations => "destinations",
+            Self::All => "all",
         }
     }
 
@@ -106,4 +144,19 @@ impl Coverage {
             Self::Unenforced(_) => "not enforced by this version",
         }
     }
+}
+
+/// The first sentence of a field's documentation, without its full stop.
+pub(crate) fn meaning(doc: &str) -> String {
+    let text = doc.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = text.split("Source: ").next().unwrap_or_default().trim_end();
+    let first = text.split(". ").next().unwrap_or_default();
+    first.trim_end_matches('.').to_owned()
+}
+
+/// What a field's documentation names as its source; `None` in our own language.
+pub(crate) fn source(doc: &str) -> Option<String> {
+    let text = doc.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, source) = text.split_once("Source: ")?;
+    Some(source.trim_end_matches('.').to_owned())
 }

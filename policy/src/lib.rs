@@ -27,6 +27,7 @@ mod destination;
 pub mod diagnostic;
 pub mod dialect;
 pub mod document;
+pub mod explain;
 mod generation;
 pub mod hosts;
 pub mod lower;

@@ -129,7 +129,7 @@ fn path_rule(rule: &PathRule) -> String {
 }
 
 /// The words for rights over files: the widest that fit.
-fn right_words(mut rights: Rights) -> String {
+pub(crate) fn right_words(mut rights: Rights) -> String {
     let mut words = Vec::new();
     for (word, meant) in RIGHTS {
         if meant.without(rights).is_empty() {

@@ -13,14 +13,16 @@ use crate::{
 /// Documents that govern together: an act must be allowed by each that governs it.
 #[derive(Clone, Debug)]
 pub struct PolicySet {
-    /// The documents without errors, in the order of the sources.
+    /// The documents without errors, in the order of their files.
     pub documents: Vec<Document>,
+    /// The text of each of these documents.
+    pub sources: Vec<Source>,
     /// What each of them means to the kernel, with the paths mapped as the others say.
     pub boundaries: Vec<Boundary>,
     /// All findings: those about each document in their order, then those about them together.
     pub findings: Vec<Diagnostic>,
-    /// By name, for the lines of later findings.
-    sources: HashMap<Arc<str>, Source>,
+    /// The files by name, for the lines of later findings.
+    files: HashMap<Arc<str>, Source>,
 }
 
 impl PolicySet {
@@ -29,17 +31,21 @@ impl PolicySet {
     pub fn read(sources: impl IntoIterator<Item = Source>, dialect: Option<Dialect>) -> Self {
         let mut set = Self {
             documents: Vec::new(),
+            sources: Vec::new(),
             boundaries: Vec::new(),
             findings: Vec::new(),
-            sources: HashMap::new(),
+            files: HashMap::new(),
         };
         for source in sources {
             for one in source.documents() {
                 let parsed = parse(&one, dialect);
-                set.documents.extend(parsed.document);
+                if let Some(document) = parsed.document {
+                    set.documents.push(document);
+                    set.sources.push(one);
+                }
                 set.findings.extend(parsed.diagnostics);
             }
-            set.sources.insert(Arc::clone(&source.name), source);
+            set.files.insert(Arc::clone(&source.name), source);
         }
         let (boundaries, mut later) = path_map::boundaries(&set.documents);
         later.extend(together::check(&set.documents, &boundaries));
@@ -77,7 +83,7 @@ impl PolicySet {
         let groups = findings.chunk_by(|one, other| one.place.file == other.place.file);
         let with_line = |group: &[Diagnostic]| {
             let file = group.first().map(|finding| &finding.place.file);
-            let text = file.and_then(|file| self.sources.get(file)).map_or("", |it| &it.text);
+            let text = file.and_then(|file| self.files.get(file)).map_or("", |it| &it.text);
             let mut findings = shortened(group.to_vec(), text);
             for finding in &mut findings {
                 let line = finding.line_text.as_deref().unwrap_or_default();

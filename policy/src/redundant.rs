@@ -133,12 +133,11 @@ impl<'a> Index<'a> {
     /// Whether no rule can be about the addresses of a host, as far as can be told.
     fn cannot_meet(&self, host: &str) -> bool {
         let is_pattern = host.contains('*');
-        let ends = |suffix: &&str| host.ends_with(*suffix);
         !is_pattern
             && !self.has_networks
             && self.patterns.is_empty()
             && !self.exact.contains_key(host)
-            && !self.suffixes.keys().any(|suffix| ends(suffix))
+            && !self.suffixes.keys().any(|suffix| host.ends_with(suffix))
     }
 }
 

@@ -57,6 +57,17 @@ pub(crate) struct Property {
     pub(crate) coverage: Coverage,
 }
 
+impl Property {
+    /// Who acts on it. In a mapping that is a group of rules, the one who acts on the group does
+    /// on what is said of the group as a whole.
+    pub(crate) const fn coverage_in(&self, group: Option<Coverage>) -> Coverage {
+        match (self.coverage, group) {
+            (Coverage::Fields, _) | (_, None) => self.coverage,
+            (_, Some(group)) => group,
+        }
+    }
+}
+
 /// A form of text or numbers that is checked where it is used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Form {

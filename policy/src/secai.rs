@@ -10,6 +10,7 @@ mod model;
 mod tools;
 
 pub use model::*;
+pub(crate) use tools::Tools as Firewall;
 
 use crate::{boundary::Baseline, lowering::Lowering, model::value};
 

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Result;
 
 use crate::{
+    docs,
     report::{self, Suite},
     run,
 };
@@ -33,6 +34,7 @@ pub(crate) fn lint() -> Suite {
         "clippy",
         &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
     );
+    check_docs(&mut suite);
     if has_cargo_deny() {
         // Advisories need a database from the network; the rest does not.
         check(&mut suite, "deny", &["deny", "check", "bans", "licenses", "sources"]);
@@ -54,6 +56,16 @@ fn check(suite: &mut Suite, name: &str, arguments: &[&str]) {
             println!("lint: {name} is fine ({} s)", start.elapsed().as_secs());
         }
         Err(error) => suite.failed.push((name.into(), format!("{error:#}"))),
+    }
+}
+
+fn check_docs(suite: &mut Suite) {
+    match docs::check() {
+        Ok(()) => {
+            suite.passed += 1;
+            println!("lint: docs is fine");
+        }
+        Err(error) => suite.failed.push(("docs".into(), format!("{error:#}"))),
     }
 }
 

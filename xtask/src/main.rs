@@ -2,6 +2,7 @@
 //!
 //! - [`setup`] makes a machine ready, [`kernels`] fetches the kernels that are tested;
 //! - [`vm`] boots one of them and runs a command in it;
+//! - [`docs`] writes the pages that come from the source;
 //! - [`lint`], [`test`] and [`demo`] are what they are called.
 //!
 //! Nothing here is needed by a user at run time.
@@ -10,6 +11,7 @@ mod apt;
 mod console;
 mod cpio;
 mod demo;
+mod docs;
 mod guest;
 mod image;
 mod kernel_modules;
@@ -37,7 +39,8 @@ cargo xtask COMMAND
   kernels               download the kernels that are tested into target/kernels
   vm    [OPTION]… -- CMD [ARG…]
                         boot a virtual machine, run CMD in it as root, exit with its code
-  lint                  cargo fmt, clippy, and cargo-deny when it is installed
+  docs  [--check]       write the pages of docs/ that come from the source, or compare them
+  lint                  cargo fmt, clippy, those pages, and cargo-deny when it is installed
   test  [OPTION]…       everything: lint, tests on this host, tests in virtual machines
   demo  [OPTION]…       what ringfence refuses, shown on this host or in a virtual machine
 
@@ -61,6 +64,7 @@ fn dispatch() -> Result<ExitCode> {
             Some("setup") => setup::main(arguments),
             Some("kernels") => kernels::main(arguments),
             Some("vm") => vm::main(arguments),
+            Some("docs") => docs::main(arguments),
             Some("lint") => lint::main(arguments),
             Some("test") => test::main(arguments),
             Some("demo") => demo::main(arguments),

@@ -4,6 +4,7 @@
 mod check;
 mod diff;
 mod explain;
+mod explain_files;
 mod lower;
 mod question;
 mod test;
@@ -26,7 +27,8 @@ pub(crate) enum PolicyCommand {
     /// Ask what the kernel would decide, and by which rule.
     #[command(override_usage = "ringfence policy test [OPTIONS] <FILE>... <QUESTION>")]
     Test(Box<TestArguments>),
-    /// Explain the code of a finding: why it matters, and how to mend it.
+    /// Explain policies: who acts on each field, and what they come to together. Or the code
+    /// of a finding: why it matters, and how to mend it.
     Explain(ExplainArguments),
     /// Print policies as the `boundary` documents that mean the same.
     Lower(LowerArguments),
@@ -61,15 +63,19 @@ pub(crate) struct TestArguments {
 /// Arguments of `policy explain`.
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
-    /// The code of a finding, as `RF0203`.
-    #[arg(required_unless_present = "list", value_name = "CODE")]
+    /// Policy files, or the code of a finding, as `RF0203`.
+    #[arg(required_unless_present = "list", value_name = "FILE|CODE")]
     what: Vec<OsString>,
     /// List all codes.
     #[arg(long, conflicts_with = "what")]
     list: bool,
-    /// How to print the page.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    /// Read the files as this language instead of recognising it:
+    /// sec0, secai, agent or boundary.
+    #[arg(long, value_name = "DIALECT")]
+    dialect: Option<Dialect>,
+    /// How to print the explanation.
+    #[arg(long, value_enum, default_value_t = ExplainFormat::Text)]
+    format: ExplainFormat,
 }
 
 /// Arguments of `policy lower`.
@@ -130,6 +136,17 @@ enum FindingsFormat {
     Json,
     /// SARIF 2.1.0, for code hosts and editors.
     Sarif,
+}
+
+/// How an explanation is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ExplainFormat {
+    /// For a terminal.
+    Text,
+    /// For a review; the page of a code is printed as text.
+    Markdown,
+    /// One JSON object.
+    Json,
 }
 
 /// Runs a command; the exit code is 0 when all is fine (for `test`: allowed; for `diff`:

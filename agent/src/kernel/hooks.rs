@@ -76,3 +76,20 @@ pub(crate) const HOOKS: &[Hook] = &[
     address("sendmsg6", "sending over IPv6"),
     Hook { name: "egress", attachment: Attachment::Packet, purpose: "packets" },
 ];
+
+#[cfg(test)]
+mod tests {
+    use ringfence_policy::coverage::Part;
+
+    use super::HOOKS;
+
+    #[test]
+    fn every_hook_that_an_explanation_names_is_attached() {
+        for part in Part::ALL {
+            assert!(!part.hooks().is_empty(), "{part:?}");
+            for name in part.hooks() {
+                assert!(HOOKS.iter().any(|hook| hook.name == name), "{part:?}: {name}");
+            }
+        }
+    }
+}

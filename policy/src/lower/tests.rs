@@ -158,7 +158,7 @@ fn several_documents_become_a_stream_with_their_paths_mapped() {
     let [_, policy, agent, ..] = DOCUMENTS;
     let map = document("boundary: 1\npath_map: { /vault: /srv/vault }\n", Dialect::Boundary);
     let documents = [document(policy.0, policy.1), document(agent.0, agent.1), map];
-    let lowered = super::text(&documents);
+    let lowered = text(&documents);
     let again = read(&lowered);
     assert_eq!(again.len(), 2, "the map has done its work: {lowered}");
     assert!(lowered.contains("path: \"/srv/vault/in/**\""), "{lowered}");
@@ -170,7 +170,7 @@ fn several_documents_become_a_stream_with_their_paths_mapped() {
 
 #[test]
 fn rules_say_where_they_come_from() {
-    let text = super::text(&[document(DOCUMENTS[2].0, DOCUMENTS[2].1)]);
+    let text = text(&[document(DOCUMENTS[2].0, DOCUMENTS[2].1)]);
     let rule = "  - { path: \"/vault/**\", syntax: crossing, allow: [read] }  # test.yaml:2\n";
     assert!(text.contains(rule), "{text}");
     assert!(findings(&text).iter().all(|(code, ..)| !code.starts_with("RF01")), "{text}");

@@ -18,7 +18,7 @@ use ringfence_common::Right;
 use super::model::{self, AllowOrDeny, AllowedTool, DeniedTool};
 
 /// The `tools` section.
-pub(super) struct Tools<'a> {
+pub(crate) struct Tools<'a> {
     default: Option<AllowOrDeny>,
     allow: &'a [Spanned<AllowedTool>],
     deny: &'a [Spanned<DeniedTool>],
@@ -28,7 +28,7 @@ const DELETE: Rights = Rights(Right::Delete.bit());
 const WRITE_WITHOUT_DELETE: Rights = Rights::WRITE.without(DELETE);
 
 impl<'a> Tools<'a> {
-    pub(super) fn new(section: Option<&'a model::Tools>) -> Self {
+    pub(crate) fn new(section: Option<&'a model::Tools>) -> Self {
         match section {
             None => Self { default: None, allow: &[], deny: &[] },
             Some(section) => Self {
@@ -40,17 +40,17 @@ impl<'a> Tools<'a> {
     }
 
     /// The first rule that allows a tool; the firewall looks at no other.
-    fn allowed(&self, tool: &str) -> Option<&'a Spanned<AllowedTool>> {
+    pub(crate) fn allowed(&self, tool: &str) -> Option<&'a Spanned<AllowedTool>> {
         self.allow.iter().find(|rule| value(&rule.value.name).is_some_and(|name| name == tool))
     }
 
     /// The entry that denies a tool by name.
-    pub(super) fn denied(&self, tool: &str) -> Option<&'a Spanned<DeniedTool>> {
+    pub(crate) fn denied(&self, tool: &str) -> Option<&'a Spanned<DeniedTool>> {
         self.deny.iter().find(|rule| value(&rule.value.name).is_some_and(|name| name == tool))
     }
 
     /// Whether a tool may be used: deny wins, then the allow list, then the default.
-    pub(super) fn is_permitted(&self, tool: &str) -> bool {
+    pub(crate) fn is_permitted(&self, tool: &str) -> bool {
         let by_default = self.default == Some(AllowOrDeny::Allow);
         self.denied(tool).is_none() && (self.allowed(tool).is_some() || by_default)
     }

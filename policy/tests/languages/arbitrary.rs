@@ -1,7 +1,9 @@
 //! Text that nobody wrote: it becomes findings, never a panic, and never a document with errors.
 
 use proptest::{prelude::*, sample::select};
-use ringfence_policy::{Diagnostic, Dialect, Source, diagnostic::sarif, parse};
+use ringfence_policy::{
+    Diagnostic, Dialect, Document, Source, diagnostic::sarif, explain::explain, parse,
+};
 
 const EXAMPLES: [&str; 5] = [
     include_str!("../../../examples/sec0-coder.yaml"),
@@ -12,7 +14,8 @@ const EXAMPLES: [&str; 5] = [
 ];
 
 fn read(text: &str, dialect: Option<Dialect>) -> Result<(), TestCaseError> {
-    let parsed = parse(&Source::new("any.yaml", text), dialect);
+    let source = Source::new("any.yaml", text);
+    let parsed = parse(&source, dialect);
     let has_error = parsed.diagnostics.iter().any(Diagnostic::is_error);
     prop_assert_eq!(parsed.document.is_none(), has_error);
     let lines = u32::try_from(text.split(['\n', '\r']).count()).unwrap();
@@ -23,7 +26,8 @@ fn read(text: &str, dialect: Option<Dialect>) -> Result<(), TestCaseError> {
         let escapes = finding.to_string().contains('\u{1b}');
         prop_assert!(!escapes);
     }
-    in_sarif(&parsed.diagnostics)
+    in_sarif(&parsed.diagnostics)?;
+    parsed.document.map_or(Ok(()), |document| explained(source, document, lines))
 }
 
 /// Regions are counted from 1, and end behind their beginning.
@@ -38,6 +42,24 @@ fn in_sarif(findings: &[Diagnostic]) -> Result<(), TestCaseError> {
         prop_assert!(column("startColumn").is_none_or(|start| start >= 1), "{}", result);
         prop_assert!(column("startColumn") <= column("endColumn"), "{}", result);
     }
+    Ok(())
+}
+
+/// What is said of a document is about its lines, and harmless to show.
+fn explained(source: Source, document: Document, lines: u32) -> Result<(), TestCaseError> {
+    let explanation = explain(&[source], &[document]);
+    let fields = &explanation.documents[0].fields;
+    prop_assert!(!fields.is_empty());
+    for field in fields {
+        prop_assert!((1..=lines).contains(&field.place.line), "{:?}", field);
+        let says_why = field.has_effect || field.remark.is_some();
+        prop_assert!(says_why, "{:?}", field);
+    }
+    for shown in [explanation.text(), explanation.markdown()] {
+        let acts = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
+        prop_assert!(!shown.contains(acts), "{:?}", shown);
+    }
+    prop_assert!(serde_json::to_string(&explanation).is_ok());
     Ok(())
 }
 

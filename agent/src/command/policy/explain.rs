@@ -1,7 +1,7 @@
 //! `ringfence policy explain`: what a finding's code means.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     io::{self, Write},
     process::ExitCode,
 };
@@ -11,14 +11,14 @@ use ringfence_policy::diagnostic::{
     visible,
 };
 
-use super::{ExplainArguments, Format};
+use super::{ExplainArguments, ExplainFormat, PolicyFiles, explain_files};
 
 /// Exit code for a code that does not exist, as for other slips on the command line.
 const UNKNOWN: u8 = 2;
 
 /// Prints the page of a code, or all codes.
 pub(super) fn run(arguments: &ExplainArguments) -> anyhow::Result<ExitCode> {
-    let ExplainArguments { what, list, format } = arguments;
+    let ExplainArguments { what, list, dialect, format } = arguments;
     let mut out = io::stdout().lock();
     match what.as_slice() {
         _ if *list => list_codes(*format, &mut out)?,
@@ -30,15 +30,13 @@ pub(super) fn run(arguments: &ExplainArguments) -> anyhow::Result<ExitCode> {
             };
             print(page, *format, &mut out)?;
         }
-        files => return explain_files(files, *format),
+        files => {
+            let files = files.iter().map(Into::into).collect();
+            return explain_files::run(&PolicyFiles { files, dialect: *dialect }, *format);
+        }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Says in words what policies allow and refuse.
-fn explain_files(_files: &[OsString], _format: Format) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("policies cannot be explained yet; give a code, as `RF0203`")
 }
 
 /// `RF` and four digits, in any case. A file of such a name is given as `./RF0203`.
@@ -57,25 +55,25 @@ fn unknown(code: &str) -> String {
     format!("no finding has the code {}; {help}", visible(code))
 }
 
-fn print(page: &Page, format: Format, out: &mut impl Write) -> io::Result<()> {
+fn print(page: &Page, format: ExplainFormat, out: &mut impl Write) -> io::Result<()> {
     match format {
-        Format::Text => writeln!(out, "{page}"),
-        Format::Json => {
+        ExplainFormat::Text | ExplainFormat::Markdown => writeln!(out, "{page}"),
+        ExplainFormat::Json => {
             serde_json::to_writer_pretty(&mut *out, page)?;
             writeln!(out)
         }
     }
 }
 
-fn list_codes(format: Format, out: &mut impl Write) -> io::Result<()> {
+fn list_codes(format: ExplainFormat, out: &mut impl Write) -> io::Result<()> {
     match format {
-        Format::Text => {
+        ExplainFormat::Text | ExplainFormat::Markdown => {
             for Page { code, title, .. } in pages::all() {
                 writeln!(out, "{code}  {title}")?;
             }
             Ok(())
         }
-        Format::Json => {
+        ExplainFormat::Json => {
             let pages: Vec<&Page> = pages::all().collect();
             serde_json::to_writer_pretty(&mut *out, &pages)?;
             writeln!(out)
@@ -108,11 +106,11 @@ mod tests {
     #[test]
     fn the_list_has_each_code_on_a_line_and_json_has_all_of_a_page() {
         let mut out = Vec::new();
-        list_codes(Format::Text, &mut out).unwrap();
+        list_codes(ExplainFormat::Text, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.lines().any(|line| line == "RF0005  The text is not YAML"), "{text}");
         let mut out = Vec::new();
-        print(pages::page("RF0307").unwrap(), Format::Json, &mut out).unwrap();
+        print(pages::page("RF0307").unwrap(), ExplainFormat::Json, &mut out).unwrap();
         let page: serde_json::Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(page["code"], "RF0307");
         assert_eq!(page["wrong"]["dialect"], "agent");

@@ -1,0 +1,28 @@
+//! What holds whatever a policy says: `docs/semantics.md` and `README.md` have the same lists.
+
+/// What a governed process is refused, whatever its policy says. `docs/semantics.md`, "Always
+/// refused to a governed process".
+pub(super) const ALWAYS_REFUSED: &[&str] = &[
+    "`bpf()`, and writing to bpffs: in observe mode too",
+    "mounts, chroot and pivot_root, user namespaces, and children born in another control group",
+    "the capabilities NET_ADMIN, NET_RAW, SYS_MODULE, SYS_RAWIO, SYS_CHROOT, SYS_PTRACE, \
+     SYS_ADMIN, SYS_BOOT, MKNOD, MAC_*, PERFMON and BPF",
+    "performance events, and typing into terminals (`TIOCSTI`, `TIOCLINUX`)",
+    "writing to the kernel's own file systems: cgroup, sysfs, tracefs, debugfs, securityfs, and \
+     `/proc` but for the own process's folder",
+    "towards processes outside the scope: signals, limits, priorities, scheduling, tracing",
+    "sockets other than Unix, TCP, UDP and `NETLINK_ROUTE`, where destinations are governed",
+    "what cannot be judged: a path too long, a mount that leads nowhere, a full table",
+];
+
+/// What no boundary of this version holds. `README.md`, "What it does not protect against yet".
+pub(super) const OUTSIDE: &[&str] = &[
+    "`stat`, `readlink`, and whether a name exists",
+    "times, extended attributes and ACLs of files",
+    "Unix sockets: whoever may traverse to one may connect to it",
+    "serving: bind, listen and accept; TCP packets of accepted connections pass",
+    "host names are looked up once, at the start; a pattern of host names matches no address",
+    "budgets are not counted",
+    "a program may do with what it may read and run whatever it likes",
+    "bugs of the kernel",
+];
