@@ -16,8 +16,8 @@ pub use scalar::Number;
 /// How deep lists and mappings may be nested. The deepest dialect nests seven deep.
 pub const MAX_DEPTH: usize = 64;
 /// How many values a document may have once its aliases are expanded: the bound on what an alias
-/// bomb can make.
-pub const MAX_NODES: usize = 1 << 18;
+/// bomb can make. A rule about a destination takes eight.
+pub const MAX_NODES: usize = 1 << 20;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq)]

@@ -142,8 +142,7 @@ impl<'a> Lowering<'a> {
         self.warn_key(code::EMPTY_ALLOWLIST, key, &message, help);
     }
 
-    /// Adds a rule for a path pattern that has been checked. Reading all below a folder includes
-    /// listing the folder itself, which `…/**` does not match.
+    /// Adds a rule for a path pattern that has been checked.
     pub(crate) fn path_rule(
         &mut self,
         node: &Node,
@@ -159,16 +158,6 @@ impl<'a> Lowering<'a> {
             rights,
             place: node.place.clone(),
         };
-        let folder = pattern.strip_suffix("/**").filter(|folder| !folder.is_empty());
-        if let Some(folder) = folder
-            && effect == Effect::Allow
-            && syntax != GlobSyntax::Prefix
-            && rights.has(Right::Read)
-        {
-            let folder = folder.to_owned();
-            let listing = PathRule { pattern: folder, rights: Rights::READ, ..rule.clone() };
-            self.boundary.path_rules.push(listing);
-        }
         if effect == Effect::Allow && pattern::matches_everything(pattern, syntax) {
             let message = format!("{} allows every path", quoted(pattern));
             let help = "name the folders that are needed";

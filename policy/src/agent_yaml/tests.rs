@@ -18,7 +18,6 @@ fn the_workspace_becomes_rules_for_reading_and_for_writing() {
     assert_eq!(
         path_rules(&document),
         [
-            (Effect::Allow, READ, "/v/in", 4),
             (Effect::Allow, READ, "/v/in/**", 4),
             (Effect::Allow, READ, "/v/out*", 4),
             (Effect::Allow, WRITE, "/v/out/**", 5),

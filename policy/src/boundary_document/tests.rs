@@ -32,7 +32,6 @@ egress:
     assert_eq!(
         path_rules(&document),
         [
-            (Effect::Allow, Rights::READ.0, "/srv/work", 4),
             (Effect::Allow, Rights::FILES.0, "/srv/work/**", 4),
             (Effect::Allow, Right::Metadata.bit(), "/srv/work/.git", 5),
             (Effect::Deny, create_delete, "/srv/work/.git", 5),

@@ -26,7 +26,6 @@ const OBSERVE: &str =
 const ENFORCE: &str = "enforcement: { deny_on: [fs_violation, egress_violation], \
                        circuit_breakers: { error_rate_pct: 1, p95_latency_ms: 1 } }\n";
 const ALL: u32 = 0b11_1111;
-const READ: u32 = 1;
 
 fn policy(enforcement: &str, rest: &str) -> String {
     format!("{REQUIRED}{enforcement}{rest}")
@@ -184,11 +183,7 @@ fn the_lists_become_rules_and_one_rule_each_for_refusals() {
     let allow = Effect::Allow;
     assert_eq!(
         path_rules(&document),
-        [
-            (allow, ALL, "/tmp/sec0-*", 15),
-            (allow, READ, "/srv/w", 16),
-            (allow, ALL, "/srv/w/**", 16),
-        ]
+        [(allow, ALL, "/tmp/sec0-*", 15), (allow, ALL, "/srv/w/**", 16),]
     );
     let egress = document.boundary.egress.as_ref().unwrap();
     assert_eq!((egress.is_rule, egress.place.line), (true, 17));

@@ -10,7 +10,9 @@ use ringfence_policy::{
     compile::compile,
 };
 
-use crate::support::{Dice, Matcher, TestPattern, answer, nothing, pattern, with_group, with_rule};
+use crate::support::{
+    Dice, Matcher, TestPattern, answer, listing, nothing, pattern, with_group, with_rule,
+};
 
 fn mode() -> impl Strategy<Value = Mode> {
     prop_oneof![Just(Mode::Enforce), Just(Mode::Observe)]
@@ -70,7 +72,9 @@ impl<'a> Reader<'a> {
     fn new(boundary: &'a Boundary) -> Self {
         let own_exec_group = boundary.path_groups.iter().any(|group| group.rights == Rights::EXEC);
         let baseline = if boundary.baseline { baseline::rules(own_exec_group) } else { vec![] };
-        let rules = boundary.path_rules.iter().cloned().chain(baseline);
+        let rules = boundary.path_rules.iter();
+        let rules = rules.flat_map(|rule| [Some(rule.clone()), listing(rule)]).flatten();
+        let rules = rules.chain(baseline);
         let with_matcher = |rule: PathRule| {
             let matcher = Matcher::new(&rule.pattern, rule.syntax).unwrap();
             (rule, matcher)
