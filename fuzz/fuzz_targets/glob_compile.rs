@@ -49,7 +49,8 @@ fuzz_target!(|input: &[u8]| {
         let right = Right::ALL.into_iter().find(|right| rule.rights.has(*right));
         let answer = right.and_then(|right| cell(image, state, right));
         let allows = answer.map(|cell| cell.verdict()) == Some(Verdict::Allow);
-        assert_eq!(allows, matches(rule, path), "{} on {}", rule.pattern, path.escape_ascii());
+        let expected = matches(rule, path) || listing(rule).is_some_and(|rule| matches(&rule, path));
+        assert_eq!(allows, expected, "{} on {}", rule.pattern, path.escape_ascii());
     }
 });
 
@@ -72,6 +73,16 @@ fn rule((right, bytes): (Right, &[u8])) -> Option<PathRule> {
         rights: Rights(right.bit()),
         place: place(right as u32 + 1),
     })
+}
+
+/// What reading all below a folder includes: listing the folder.
+fn listing(rule: &PathRule) -> Option<PathRule> {
+    let folder = rule.pattern.strip_suffix("/**").filter(|folder| !folder.is_empty())?;
+    // `\/` is a slash too.
+    let escapes = folder.len() - folder.trim_end_matches('\\').len();
+    let folder = &folder[..folder.len() - escapes % 2];
+    let lists = rule.rights.has(Right::Read) && rule.syntax != GlobSyntax::Prefix;
+    lists.then(|| PathRule { pattern: folder.to_owned(), ..rule.clone() })
 }
 
 fn matches(rule: &PathRule, path: &[u8]) -> bool {

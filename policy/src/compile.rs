@@ -8,11 +8,12 @@
 
 mod addresses;
 mod automaton;
+mod blame;
 mod cells;
 mod globs;
 mod header;
+mod idle;
 mod image;
-
 mod minimise;
 mod networks;
 mod nfa;
@@ -26,6 +27,7 @@ use sha2::{Digest, Sha256};
 
 use crate::boundary::{Boundary, Place, Resolved};
 
+pub use idle::{Idle, Why};
 pub use image::{Malformed, verify};
 
 /// Largest image that is made, in bytes: it lives in kernel memory that cannot be swapped out.
@@ -41,6 +43,10 @@ pub struct Tables {
     /// Addresses that a host name resolved to and that were left out, since a public name must
     /// not open a private or special-use address.
     pub dropped: Vec<(String, IpAddr)>,
+    /// Rules of documents that could be removed, in order of number: none of them decides
+    /// anything in its document. Not all such rules are found. Rules about host names are not
+    /// judged, nor is a policy that would take too long.
+    pub idle: Vec<Idle>,
     /// How large the parts of the image are.
     pub summary: Summary,
 }
@@ -189,11 +195,12 @@ pub fn compile(boundaries: &[Boundary], resolved: &Resolved) -> Result<Tables, C
     let egress = rules::egress_layers(boundaries, &mut book);
     let header = header::Header::new(boundaries, &layers, &mut book);
     let patterns = globs::Patterns::new(&layers);
-    let paths = globs::build(&patterns, &layers, &book)?;
+    let mut judge = idle::Judge::new(&layers, &egress, &book);
+    let paths = globs::build(&patterns, &layers, &book, &mut judge)?;
     let room = MAX_IMAGE_BYTES.saturating_sub(image::path_bytes(&paths));
     let mut dropped = Vec::new();
     let networks = networks::of_rules(&egress, resolved, &mut dropped);
-    let addresses = addresses::build(&egress, &networks, room, &book)?;
+    let addresses = addresses::build(&egress, &networks, room, &book, &mut judge)?;
     let image = image::write(&header, &paths, &addresses);
     let summary = Summary {
         patterns: patterns.len(),
@@ -205,5 +212,6 @@ pub fn compile(boundaries: &[Boundary], resolved: &Resolved) -> Result<Tables, C
         leaves: addresses.leaves.len(),
         bytes: image.len(),
     };
-    Ok(Tables { image, rules: book.into_rules(), dropped, summary })
+    let idle = judge.into_idle(&book);
+    Ok(Tables { image, rules: book.into_rules(), dropped, idle, summary })
 }

@@ -16,7 +16,7 @@ pub use scalar::Number;
 /// How deep lists and mappings may be nested. The deepest dialect nests seven deep.
 pub const MAX_DEPTH: usize = 64;
 /// How many values a document may have once its aliases are expanded: the bound on what an alias
-/// bomb can make.
+/// bomb can make. A rule about a destination takes eight.
 pub const MAX_NODES: usize = 1 << 20;
 
 /// Where something is written.

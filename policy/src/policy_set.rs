@@ -1,12 +1,15 @@
 //! Documents that are given together: read, checked against each other, compiled to one image.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::{
     Boundary, Diagnostic, Dialect, Document, Source,
     boundary::Resolved,
-    compile::{self, Tables},
-    diagnostic::code,
+    compile::{self, Idle, Tables, Why},
+    diagnostic::{code, visible},
     parse, path_map, redundant, shortened, together,
 };
 
@@ -75,6 +78,39 @@ impl PolicySet {
             let mut finding = self.with_lines(vec![finding]);
             Box::new(finding.remove(0))
         })
+    }
+
+    /// What is to be said about rules that decide nothing, by the tables of these documents.
+    ///
+    /// In a SecAI policy several tools name one folder, and denylists are written for the tools
+    /// whatever they are allowed: there only a rule that is denied altogether is worth telling.
+    pub fn idle(&self, tables: &Tables) -> Vec<Diagnostic> {
+        let of_tools = self.documents.iter().filter(|one| one.dialect == Dialect::SecaiPolicy);
+        let of_tools: HashSet<&str> = of_tools.map(|one| &*one.boundary.file).collect();
+        let finding = |idle: &Idle| {
+            let rule = tables.rule(idle.rule).map_or("", |rule| rule.text.as_str());
+            let (code, message, help) = match &idle.why {
+                Why::Denied { by } => (
+                    code::SHADOWED,
+                    format!("nothing comes of `{rule}`: the rule at {by} denies it"),
+                    "remove one of the two rules",
+                ),
+                _ if of_tools.contains(&*idle.place.file) => return None,
+                Why::NeverTakes => (
+                    code::DENY_TAKES_NOTHING,
+                    format!("nothing comes of `{rule}`: no rule allows what it denies"),
+                    "what no rule allows is refused already; is it written right?",
+                ),
+                Why::Covered { by } => (
+                    code::REDUNDANT,
+                    format!("nothing comes of `{rule}`: the rule at {by} covers it already"),
+                    "remove it, unless the wider rule is the mistake",
+                ),
+            };
+            let finding = Diagnostic::warning(code, idle.place.clone(), 1, visible(&message));
+            Some(finding.with_help(help))
+        };
+        self.with_lines(tables.idle.iter().filter_map(finding).collect())
     }
 
     /// The findings with their source lines; of a thousand in a file, the first thousand.

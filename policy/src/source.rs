@@ -7,8 +7,8 @@ use crate::{
     diagnostic::{Diagnostic, code},
 };
 
-/// The largest policy file that is read, in bytes. The largest policies known are a few
-/// kilobytes; what is larger by three orders of magnitude is a mistake or an attack.
+/// The largest policy file that is read, in bytes: twice what 100,000 networks with ports take.
+/// What is larger is a mistake or an attack.
 pub const MAX_BYTES: usize = 16 << 20;
 
 /// A document's text and the name that findings and rules give for it.

@@ -189,7 +189,10 @@ impl Policies {
         let mut tables = None;
         if !findings.iter().any(Diagnostic::is_error) {
             match set.compile(&Resolved::new()) {
-                Ok(compiled) => tables = Some(compiled),
+                Ok(compiled) => {
+                    findings.extend(set.idle(&compiled));
+                    tables = Some(compiled);
+                }
                 Err(finding) => findings.push(*finding),
             }
         }

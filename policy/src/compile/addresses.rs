@@ -9,11 +9,16 @@ use ringfence_common::{egress::Protocol, image::MAX_INTERVALS};
 
 use super::{
     CompileError, MAX_IMAGE_BYTES, Problem,
+    idle::{self, Destinations, Judge},
     image::{INTERVAL_BYTES_V4, INTERVAL_BYTES_V6, LEAF_BYTES, PORT_BYTES},
     networks::{At, Family, NEVER_INCLUDED, Network},
     ports::{PortMap, PortMaps, PortRule, intersection, without_allows},
-    rules::{EgressLayer, RuleBook},
+    rules::{EgressLayer, NumberedEgressRule, RuleBook},
 };
+use crate::boundary::EgressRule;
+
+/// The protocols of a leaf, in its order.
+const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 
 /// The interval tables of both families, ready to be written.
 pub(super) struct Addresses {
@@ -32,8 +37,9 @@ pub(super) fn build(
     networks: &[At],
     room: usize,
     book: &RuleBook,
+    judge: &mut Judge,
 ) -> Result<Addresses, CompileError> {
-    let mut sweep = Sweep::new(layers, room);
+    let mut sweep = Sweep::new(layers, room, Destinations::new(layers, judge));
     let split = networks.partition_point(|at| at.network.family == Family::V4);
     let (v4, v6) = networks.split_at(split);
     let tables = sweep.family(Family::V4, v4).and_then(|v4| {
@@ -56,6 +62,7 @@ struct Sweep<'a> {
     room: usize,
     /// Number of the rule that was added last.
     rule: u32,
+    watch: Destinations<'a>,
 }
 
 /// A network that the sweep is inside of.
@@ -66,9 +73,9 @@ struct Open {
 }
 
 impl<'a> Sweep<'a> {
-    fn new(layers: &'a [EgressLayer<'a>], room: usize) -> Self {
+    fn new(layers: &'a [EgressLayer<'a>], room: usize, watch: Destinations<'a>) -> Self {
         let (maps, leaves) = (PortMaps::default(), Leaves::default());
-        Self { layers, maps, leaves, room, rule: 0 }
+        Self { layers, maps, leaves, room, rule: 0, watch }
     }
 
     /// The table of one family.
@@ -114,17 +121,28 @@ impl<'a> Sweep<'a> {
                 });
             }
         }
-        for at in rules {
+        for (i, at) in rules.iter().enumerate() {
             let Some(layer) = self.layers.get(at.layer) else { continue };
-            let Some((number, rule)) = layer.rules.get(at.rule) else { continue };
-            let (number, effect) = (*number, rule.effect);
-            let add = PortRule { number, effect, ports: &rule.ports, default: layer.default };
+            let Some(numbered) = layer.rules.get(at.rule).copied() else { continue };
+            let NumberedEgressRule { number, rule, .. } = numbered;
+            let add = PortRule {
+                number,
+                effect: rule.effect,
+                ports: &rule.ports,
+                default: layer.default,
+            };
             self.rule = number;
-            let [tcp, udp] = &mut answers[at.layer];
-            let is_for = |protocol| rule.protocol.is_none_or(|only| only == protocol);
-            for (map, is_for) in [(tcp, is_for(Protocol::Tcp)), (udp, is_for(Protocol::Udp))] {
-                if is_for {
-                    *map = self.maps.number(add.added_to(self.maps.get(*map)));
+            // Rules at one network are in the order of the layers.
+            let later = rules[i + 1..].iter().take_while(|later| later.layer == at.layer);
+            let later = later.filter_map(|later| layer.rules.get(later.rule).copied());
+            let later: Vec<_> = later.take(idle::MAX_AT_ONE).collect();
+            for (protocol, map) in PROTOCOLS.into_iter().zip(&mut answers[at.layer]) {
+                let is_for = |rule: &EgressRule| rule.protocol.is_none_or(|only| only == protocol);
+                if is_for(rule) {
+                    let later = later.iter().copied().filter(|later| is_for(later.rule));
+                    let before = self.maps.get(*map);
+                    self.watch.look(numbered, layer.default, before, later);
+                    *map = self.maps.number(add.added_to(before));
                 }
             }
         }

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 
 use globset::GlobBuilder;
+use ringfence_common::{Right, image::MAX_STATES};
 
 use super::{
     CompileError, MAX_IMAGE_BYTES, Problem,
     automaton::{self, PathTable},
+    blame,
     cells::Entries,
+    idle::{Judge, Paths},
     image,
     nfa::{Nfa, Refused},
     rules::{NumberedPathRule, PathLayer, RuleBook},
@@ -21,7 +24,10 @@ const MAX_PATTERN_BYTES: usize = 4096;
 const MAX_BRACES: usize = 100;
 
 /// The distinct patterns of a policy, in the order in which its rules first use them.
-pub(super) struct Patterns(Vec<Pattern>);
+pub(super) struct Patterns {
+    list: Vec<Pattern>,
+    doubles: Vec<Double>,
+}
 
 struct Pattern {
     text: String,
@@ -37,14 +43,24 @@ pub(super) struct Use {
     pub(super) layer: usize,
     /// Numbers grow in document order.
     pub(super) number: u32,
+    /// As for [`NumberedPathRule::group`].
+    pub(super) group: u32,
     pub(super) effect: Effect,
     pub(super) rights: Rights,
+}
+
+/// One right of a rule whose pattern earlier rules of its layer have, with its effect and all of
+/// its rights: whatever else matches, it is never the one to be named.
+pub(super) struct Double {
+    pub(super) group: u32,
+    /// The groups of the earlier rules that have this right.
+    pub(super) rivals: Vec<u32>,
 }
 
 impl Use {
     /// Whether this rule decides wherever both match: deny wins over allow, and of equals the
     /// first is named.
-    fn beats(self, other: Self) -> bool {
+    pub(super) fn beats(self, other: Self) -> bool {
         self.layer == other.layer
             && match (self.effect, other.effect) {
                 (Effect::Deny, Effect::Allow) => true,
@@ -57,6 +73,7 @@ impl Use {
 impl Patterns {
     pub(super) fn new(layers: &[PathLayer]) -> Self {
         let mut list: Vec<Pattern> = Vec::new();
+        let mut doubles = Vec::new();
         let mut known = HashMap::new();
         for (layer, rules) in layers.iter().enumerate() {
             for rule in &rules.rules {
@@ -69,20 +86,26 @@ impl Patterns {
                     });
                     list.len() - 1
                 });
-                let NumberedPathRule { number, effect, rights, .. } = *rule;
-                list[at].uses.push(Use { layer, number, effect, rights });
+                let NumberedPathRule { number, group, effect, rights, .. } = *rule;
+                list[at].add(Use { layer, number, group, effect, rights }, &mut doubles);
             }
         }
-        Self(list)
+        Self { list, doubles }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 
-    /// The rules that use a pattern.
+    /// The rules that use a pattern and decide anything by it: for each layer, effect and right
+    /// at most one.
     pub(super) fn uses(&self, pattern: usize) -> &[Use] {
-        self.0.get(pattern).map_or(&[], |pattern| &pattern.uses)
+        self.list.get(pattern).map_or(&[], |pattern| &pattern.uses)
+    }
+
+    /// The rules that decide nothing by their pattern.
+    pub(super) fn doubles(&self) -> &[Double] {
+        &self.doubles
     }
 
     /// Whether no rule of the pattern `loser` decides anything where the pattern `winner` matches
@@ -97,60 +120,69 @@ impl Patterns {
     }
 }
 
+impl Pattern {
+    fn add(&mut self, rule: Use, doubles: &mut Vec<Double>) {
+        let alike = |other: &&Use| (other.layer, other.effect) == (rule.layer, rule.effect);
+        let alike = || self.uses.iter().filter(alike);
+        let had = alike().fold(Rights::NONE, |set, other| set.and(other.rights));
+        if !rule.rights.without(had).is_empty() {
+            self.uses.push(rule);
+            return;
+        }
+        for right in Right::ALL.into_iter().filter(|right| rule.rights.has(*right)) {
+            let rivals = alike().filter(|other| other.rights.has(right));
+            let rivals = rivals.map(|other| other.group).collect();
+            doubles.push(Double { group: rule.group, rivals });
+        }
+    }
+}
+
 /// The table for all patterns together.
 pub(super) fn build(
     patterns: &Patterns,
     layers: &[PathLayer],
     book: &RuleBook,
+    judge: &mut Judge,
 ) -> Result<PathTable, CompileError> {
     let mut nfa = Nfa::default();
-    for pattern in &patterns.0 {
+    for pattern in &patterns.list {
         add(&mut nfa, pattern).map_err(|problem| book.error(pattern.rule, problem))?;
     }
-    let table = |count: usize| try_build(&nfa, count, patterns, layers);
-    match table(patterns.len()) {
-        Ok(table) => Ok(table),
+    let watch = Paths::new(&nfa, patterns, judge);
+    match try_build(&nfa, patterns.len(), patterns, layers, Some(watch)) {
+        Ok((table, _)) => Ok(table),
         Err(TooComplex) => {
-            let culprit = first_too_complex(patterns.len(), |count| table(count).is_err());
-            let pattern = &patterns.0[culprit];
+            let used = |count| try_build(&nfa, count, patterns, layers, None).map(|built| built.1);
+            let culprit = blame::first_too_complex(patterns.len(), |count| used(count).ok());
+            let pattern = &patterns.list[culprit];
             let problem = Problem::PathsTooComplex { pattern: pattern.text.clone() };
             Err(book.error(pattern.rule, problem))
         }
     }
 }
 
-/// The index of a pattern with which the patterns up to it are too complex and without which they
-/// are not. All `count` together are.
-///
-/// The search doubles before it halves, so that it seldom builds more than is needed.
-fn first_too_complex(count: usize, is_too_complex: impl Fn(usize) -> bool) -> usize {
-    let mut fine = 0;
-    let mut probe = 1;
-    while probe < count && !is_too_complex(probe) {
-        fine = probe;
-        probe *= 2;
-    }
-    let mut bad = probe.min(count);
-    while bad - fine > 1 {
-        let middle = fine + (bad - fine) / 2;
-        if is_too_complex(middle) { bad = middle } else { fine = middle }
-    }
-    fine
-}
-
 /// The patterns need more states, more memory or a larger image than they may have.
 pub(super) struct TooComplex;
 
+/// The table for the first `count` patterns, and how much of what it may take it takes, at most 1.
 fn try_build(
     nfa: &Nfa,
     count: usize,
     patterns: &Patterns,
     layers: &[PathLayer],
-) -> Result<PathTable, TooComplex> {
+    watch: Option<Paths<'_>>,
+) -> Result<(PathTable, f64), TooComplex> {
     let mut entries = Entries::new(layers, patterns);
-    let (plain, classes) = subsets::determinise(nfa, patterns, count, &mut entries)?;
-    let table = automaton::table(&plain, &classes, entries.into_list()).ok_or(TooComplex)?;
-    if image::path_bytes(&table) > MAX_IMAGE_BYTES { Err(TooComplex) } else { Ok(table) }
+    let made = subsets::determinise(nfa, patterns, count, &mut entries, watch)?;
+    let table = automaton::table(&made.plain, &made.classes, entries.into_list());
+    let table = table.ok_or(TooComplex)?;
+    let used = [
+        made.used,
+        table.accepts.len() as f64 / f64::from(MAX_STATES),
+        image::path_bytes(&table) as f64 / MAX_IMAGE_BYTES as f64,
+    ];
+    let used = used.into_iter().fold(0.0, f64::max);
+    if used > 1.0 { Err(TooComplex) } else { Ok((table, used)) }
 }
 
 /// Adds a pattern to the automaton.

@@ -140,7 +140,8 @@ pub(super) fn of_rules(
 ) -> Vec<At> {
     let mut list = Vec::new();
     for (layer, rules) in layers.iter().enumerate() {
-        for (rule, (_, egress)) in rules.rules.iter().enumerate() {
+        for (rule, numbered) in rules.rules.iter().enumerate() {
+            let egress = numbered.rule;
             let mut add = |network| list.push(At { network, layer, rule });
             match &egress.target {
                 Target::Network(network) => add(Network::of(network)),

@@ -26,6 +26,10 @@ pub(super) struct Node {
     /// First and last byte of each range, and the number of the follower in [`Nfa::followers`].
     pub(super) ranges: Vec<(u8, u8, u32)>,
     pub(super) tail: Tail,
+    /// Whether some path matches from here.
+    pub(super) can_match: bool,
+    /// Whether some path without a further slash matches from here.
+    pub(super) can_match_in_component: bool,
 }
 
 /// What a node knows about the paths that still match from it.
@@ -66,7 +70,13 @@ impl Nfa {
         for (state, number) in nfa.states().iter().zip(&mut numbers) {
             if is_node(state) {
                 *number = Some(self.nodes.len() as u32);
-                self.nodes.push(Node { pattern, ranges: Vec::new(), tail: Tail::Open });
+                self.nodes.push(Node {
+                    pattern,
+                    ranges: Vec::new(),
+                    tail: Tail::Open,
+                    can_match: false,
+                    can_match_in_component: false,
+                });
             }
         }
         let mut followers = vec![None; nfa.states().len()];
@@ -99,31 +109,49 @@ impl Nfa {
         Ok((self.followers.len() - 1) as u32)
     }
 
-    /// Fills in the tails of the nodes from `base` on.
+    /// Fills in what the nodes from `base` on know about what follows.
     fn find_tails(&mut self, base: usize) {
-        let mut meets_slash: Vec<bool> = self.nodes[base..]
-            .iter()
-            .map(|node| node.ranges.iter().any(|(first, last, _)| (*first..=*last).contains(&b'/')))
-            .collect();
+        let nodes = &self.nodes[base..];
+        let has = |(first, last): (u8, u8), byte| (first..=last).contains(&byte);
+        let steps_on_slash =
+            nodes.iter().map(|node| node.ranges.iter().any(|range| has((range.0, range.1), b'/')));
+        let meets_slash = self.backwards(base, steps_on_slash.collect(), |_| true);
+        let is_end: Vec<bool> = nodes.iter().map(|node| node.ranges.is_empty()).collect();
+        let in_component = self.backwards(base, is_end.clone(), |range| range != (b'/', b'/'));
+        let can_match = self.backwards(base, is_end, |_| true);
+        for at in 0..can_match.len() {
+            let tail = self.tail(base + at, meets_slash[at]);
+            let node = &mut self.nodes[base + at];
+            node.tail = tail;
+            node.can_match = can_match[at];
+            node.can_match_in_component = in_component[at];
+        }
+    }
+
+    /// Adds to some nodes from `base` on those that lead to them by ranges that count.
+    fn backwards(
+        &self,
+        base: usize,
+        mut found: Vec<bool>,
+        counts: impl Fn((u8, u8)) -> bool,
+    ) -> Vec<bool> {
         // A pattern's nodes lie roughly in the order of its text, so that from the back a few
         // rounds find everything.
         loop {
             let mut changed = false;
-            for at in (0..meets_slash.len()).rev() {
-                let node = &self.nodes[base + at];
-                let mut next =
-                    node.ranges.iter().flat_map(|(_, _, next)| &self.followers[*next as usize]);
-                if !meets_slash[at] && next.any(|next| meets_slash[*next as usize - base]) {
-                    meets_slash[at] = true;
+            for at in (0..found.len()).rev() {
+                let ranges = self.nodes[base + at].ranges.iter();
+                let mut next = ranges
+                    .filter(|(first, last, _)| counts((*first, *last)))
+                    .flat_map(|(_, _, next)| &self.followers[*next as usize]);
+                if !found[at] && next.any(|next| found[*next as usize - base]) {
+                    found[at] = true;
                     changed = true;
                 }
             }
             if !changed {
-                break;
+                return found;
             }
-        }
-        for (at, meets_slash) in meets_slash.into_iter().enumerate() {
-            self.nodes[base + at].tail = self.tail(base + at, meets_slash);
         }
     }
 

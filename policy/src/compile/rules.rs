@@ -1,7 +1,7 @@
 //! Numbers every rule, and sorts the rules of each boundary into layers: one for paths, one for
 //! destinations.
 
-use std::fmt::Write;
+use std::{collections::HashMap, fmt::Write};
 
 use ringfence_common::{Cell, Right, Verdict, egress::Protocol};
 
@@ -25,12 +25,21 @@ impl RuleBook {
 
     /// The error that names the rule with this number.
     pub(super) fn error(&self, number: u32, problem: Problem) -> CompileError {
-        let rule = (number as usize).checked_sub(1).and_then(|index| self.0.get(index));
-        let (place, rule) = match rule {
+        let (place, rule) = match self.get(number) {
             Some(rule) => (rule.place.clone(), rule.text.clone()),
             None => (Place { file: "".into(), line: 0, column: 0 }, String::new()),
         };
         CompileError { place, rule, problem }
+    }
+
+    /// How many rules have a number.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What a rule number stands for.
+    pub(super) fn get(&self, number: u32) -> Option<&RuleInfo> {
+        self.0.get((number as usize).checked_sub(1)?)
     }
 
     pub(super) fn into_rules(self) -> Vec<RuleInfo> {
@@ -49,6 +58,10 @@ pub(super) struct PathLayer {
 /// A rule about paths with its number.
 pub(super) struct NumberedPathRule {
     pub(super) number: u32,
+    /// Number of the first rule that stands at the same place with the same effect: what the user
+    /// sees as one rule.
+    pub(super) group: u32,
+    pub(super) is_baseline: bool,
     pub(super) effect: Effect,
     pub(super) rights: Rights,
     pub(super) pattern: String,
@@ -60,7 +73,16 @@ pub(super) struct EgressLayer<'a> {
     /// The answer when no rule matches.
     pub(super) default: Cell,
     /// Rules in the order of the document.
-    pub(super) rules: Vec<(u32, &'a EgressRule)>,
+    pub(super) rules: Vec<NumberedEgressRule<'a>>,
+}
+
+/// A rule about destinations with its number.
+#[derive(Clone, Copy)]
+pub(super) struct NumberedEgressRule<'a> {
+    pub(super) number: u32,
+    /// As for [`NumberedPathRule::group`].
+    pub(super) group: u32,
+    pub(super) rule: &'a EgressRule,
 }
 
 /// The path layers of the boundaries that govern any right.
@@ -75,17 +97,47 @@ fn path_layer(boundary: &Boundary, book: &mut RuleBook) -> PathLayer {
     let governed = governed.filter(|(_, default)| default.is_some());
     let governed = governed.fold(Rights::NONE, |set, (right, _)| set.and(Rights(right.bit())));
     let baseline = baseline::rules(boundary.baseline);
-    let rules = boundary.path_rules.iter().chain(&baseline).filter_map(|rule| {
-        let rights = Rights(rule.rights.0 & governed.0);
-        (!rights.is_empty()).then(|| NumberedPathRule {
-            number: book.add(&rule.place, path_rule_text(rule), false),
-            effect: rule.effect,
-            rights,
-            pattern: rule.pattern.clone(),
-            syntax: rule.syntax,
-        })
-    });
-    PathLayer { defaults, rules: rules.collect() }
+    let mut groups = HashMap::new();
+    let mut rules = Vec::new();
+    let users = boundary.path_rules.iter().map(|rule| (rule, false));
+    for (rule, is_baseline) in users.chain(baseline.iter().map(|rule| (rule, true))) {
+        let parts = [listing(rule).filter(|_| !is_baseline), Some(rule.clone())];
+        let parts = parts.into_iter().flatten().filter_map(|part| {
+            let rights = Rights(part.rights.0 & governed.0);
+            let number = (!rights.is_empty())
+                .then(|| book.add(&part.place, path_rule_text(&part), false))?;
+            let PathRule { effect, pattern, syntax, .. } = part;
+            Some(NumberedPathRule {
+                number,
+                group: 0,
+                is_baseline,
+                effect,
+                rights,
+                pattern,
+                syntax,
+            })
+        });
+        let parts: Vec<_> = parts.collect();
+        let Some(last) = parts.last() else { continue };
+        let group = *groups.entry((&rule.place, rule.effect)).or_insert(last.number);
+        rules.extend(parts.into_iter().map(|part| NumberedPathRule { group, ..part }));
+    }
+    PathLayer { defaults, rules }
+}
+
+/// The rule that goes with one that lets all below a folder be read: reading it includes listing
+/// the folder itself, which `…/**` does not match.
+fn listing(rule: &PathRule) -> Option<PathRule> {
+    let reads = rule.effect == Effect::Allow && rule.rights.has(Right::Read);
+    let folder = rule.pattern.strip_suffix("/**").filter(|folder| !folder.is_empty())?;
+    // `\/` is a slash too.
+    let escapes = folder.len() - folder.trim_end_matches('\\').len();
+    let folder = &folder[..folder.len() - escapes % 2];
+    (reads && rule.syntax != GlobSyntax::Prefix).then(|| PathRule {
+        pattern: folder.to_owned(),
+        rights: Rights::READ,
+        ..rule.clone()
+    })
 }
 
 /// For each right the refusal of the group that governs it: of several the strictest, and of
@@ -116,12 +168,15 @@ pub(super) fn egress_layers<'a>(
         .map(|egress| {
             let text = "the destination is allowed by no rule".to_owned();
             let number = book.add(&egress.place, text, !egress.is_rule);
-            let rules = egress.rules.iter();
+            let mut groups = HashMap::new();
+            let rules = egress.rules.iter().map(|rule| {
+                let number = book.add(&rule.place, egress_rule_text(rule), false);
+                let group = *groups.entry((&rule.place, rule.effect)).or_insert(number);
+                NumberedEgressRule { number, group, rule }
+            });
             EgressLayer {
                 default: Cell::new(egress.mode.refusal(), number),
-                rules: rules
-                    .map(|rule| (book.add(&rule.place, egress_rule_text(rule), false), rule))
-                    .collect(),
+                rules: rules.collect(),
             }
         })
         .collect()

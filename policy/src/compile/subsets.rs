@@ -6,7 +6,7 @@
 //! whose rules can no longer change that, because another one matches whatever follows and its
 //! rules win, is forgotten at once: n patterns then need n times their length.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use ringfence_common::image::MAX_STATES;
 
@@ -14,13 +14,14 @@ use super::{
     automaton::Plain,
     cells::Entries,
     globs::{Patterns, TooComplex},
+    idle::Paths,
     nfa::{Nfa, Tail},
 };
 
 /// States before equal ones are merged.
 const MAX_SUBSETS: usize = 2 * MAX_STATES as usize;
 /// Nodes of all states together: what bounds memory.
-const MAX_MEMBERS: usize = 24 << 20;
+const MAX_MEMBERS: usize = 8 << 20;
 /// Nodes and followers that are looked at: what bounds time, to about a second.
 const MAX_STEPS: usize = 256 << 20;
 
@@ -56,42 +57,53 @@ impl Classes {
     }
 }
 
-/// The deterministic automaton for the first `count` patterns.
+/// A deterministic automaton, before equal states are merged.
+pub(super) struct Determined {
+    pub(super) plain: Plain,
+    pub(super) classes: Classes,
+    /// How much of what making it may take it took, at most 1.
+    pub(super) used: f64,
+}
+
+/// The deterministic automaton for the first `count` patterns. `watch` is shown every set.
 pub(super) fn determinise(
     nfa: &Nfa,
     patterns: &Patterns,
     count: usize,
     entries: &mut Entries<'_>,
-) -> Result<(Plain, Classes), TooComplex> {
+    watch: Option<Paths<'_>>,
+) -> Result<Determined, TooComplex> {
     let classes = Classes::new(nfa, count);
-    let mut subsets =
-        Subsets { nfa, patterns, list: Vec::new(), numbers: HashMap::new(), members: 0, steps: 0 };
-    let start = subsets.number(nfa.starts.iter().take(count).flatten().copied().collect())?;
+    let mut subsets = Subsets {
+        nfa,
+        patterns,
+        list: Vec::new(),
+        numbers: HashMap::new(),
+        members: 0,
+        steps: 0,
+        watch,
+    };
+    // Sorted, as nodes are numbered by pattern.
+    let starts = nfa.starts.iter().take(count).flatten();
+    let start = subsets.number(&[], starts.copied().collect(), false)?;
     let mut transitions = vec![0; classes.count];
     let mut accepts = vec![0];
-    // By class, the followers that its bytes lead to.
-    let mut next = vec![Vec::new(); classes.count];
-    // Most classes lead to the same followers: each distinct list is looked at once.
+    let mut next = Next::new(&classes);
+    // Most classes lead to the same nodes: each distinct list is looked at once.
     let mut known = HashMap::new();
     let mut at = 0;
     while let Some(subset) = subsets.list.get(at).cloned() {
         at += 1;
-        for node in subset.iter() {
-            for (first, last, follower) in &nfa.nodes[*node as usize].ranges {
-                for class in classes.range(*first, *last) {
-                    next[class].push(*follower);
-                }
-            }
-        }
+        subsets.steps += next.fill(nfa, &subset, &classes);
         known.clear();
-        for followers in &mut next {
-            subsets.steps += followers.len();
-            let followers = std::mem::take(followers);
-            transitions.push(match known.get(&followers) {
+        for class in 0..classes.count {
+            // A component ends at a slash, whatever else is alike.
+            let key = (class == next.slash, std::mem::take(&mut next.by_class[class]));
+            transitions.push(match known.get(&key) {
                 Some(number) => *number,
                 None => {
-                    let number = subsets.after(&followers)?;
-                    known.insert(followers, number);
+                    let number = subsets.number(&subset, next.nodes(nfa, &key.1, key.0), key.0)?;
+                    known.insert(key, number);
                     number
                 }
             });
@@ -100,7 +112,82 @@ pub(super) fn determinise(
         let ends = ends.filter(|node| node.tail == Tail::End);
         accepts.push(entries.number(ends.map(|node| node.pattern as usize)));
     }
-    Ok((Plain { class_count: classes.count, start, transitions, accepts }, classes))
+    let used = [
+        (subsets.list.len(), MAX_SUBSETS),
+        (subsets.members, MAX_MEMBERS),
+        (subsets.steps, MAX_STEPS),
+    ];
+    let used = used.map(|(used, limit)| used as f64 / limit as f64);
+    let plain = Plain { class_count: classes.count, start, transitions, accepts };
+    Ok(Determined { plain, classes, used: used.into_iter().fold(0.0, f64::max) })
+}
+
+/// Where the nodes of a set lead to.
+struct Next {
+    /// The class of the slash.
+    slash: usize,
+    /// Nodes that every byte leads to, sorted.
+    everywhere: Vec<u32>,
+    /// Nodes that every byte but the slash leads to, those of `everywhere` included, sorted.
+    in_component: Vec<u32>,
+    /// By class, the other followers that its bytes lead to.
+    by_class: Vec<Vec<u32>>,
+}
+
+impl Next {
+    fn new(classes: &Classes) -> Self {
+        Self {
+            slash: classes.of[usize::from(b'/')].into(),
+            everywhere: Vec::new(),
+            in_component: Vec::new(),
+            by_class: vec![Vec::new(); classes.count],
+        }
+    }
+
+    /// Fills in where a set leads to, and returns how much was looked at. Stars are most of any
+    /// set, and most classes are alike to them: what they lead to is collected once.
+    fn fill(&mut self, nfa: &Nfa, subset: &[u32], classes: &Classes) -> usize {
+        let mut steps = subset.len();
+        self.everywhere.clear();
+        self.in_component.clear();
+        for node in subset {
+            match nfa.nodes[*node as usize].ranges.as_slice() {
+                [(0, 255, follower)] => {
+                    self.everywhere.extend(&nfa.followers[*follower as usize]);
+                }
+                [(0, b'.', follower), (b'0', 255, other)] if follower == other => {
+                    self.in_component.extend(&nfa.followers[*follower as usize]);
+                }
+                ranges => {
+                    for (first, last, follower) in ranges {
+                        for class in classes.range(*first, *last) {
+                            self.by_class[class].push(*follower);
+                            steps += 1;
+                        }
+                    }
+                }
+            }
+        }
+        self.everywhere.sort();
+        self.everywhere.dedup();
+        self.in_component.extend(&self.everywhere);
+        self.in_component.sort();
+        self.in_component.dedup();
+        steps + self.in_component.len()
+    }
+
+    /// The nodes that some followers and the stars lead to, sorted.
+    fn nodes(&self, nfa: &Nfa, followers: &[u32], on_slash: bool) -> Vec<u32> {
+        let stars = if on_slash { &self.everywhere } else { &self.in_component };
+        let mut nodes = stars.clone();
+        for follower in followers {
+            nodes.extend(&nfa.followers[*follower as usize]);
+        }
+        // What is put together is sorted already, which this sort makes use of.
+        nodes.sort();
+        nodes.dedup();
+        nodes
+    }
 }
 
 struct Subsets<'a> {
@@ -111,22 +198,24 @@ struct Subsets<'a> {
     numbers: HashMap<std::rc::Rc<[u32]>, u32>,
     members: usize,
     steps: usize,
+    watch: Option<Paths<'a>>,
 }
 
 impl Subsets<'_> {
-    /// The number of the set that some followers make together.
-    fn after(&mut self, followers: &[u32]) -> Result<u32, TooComplex> {
-        let followers = followers.iter().map(|follower| &self.nfa.followers[*follower as usize]);
-        self.number(followers.flatten().copied().collect())
-    }
-
-    fn number(&mut self, mut nodes: Vec<u32>) -> Result<u32, TooComplex> {
+    /// The number of a set of nodes, given sorted, that follows another.
+    fn number(
+        &mut self,
+        before: &[u32],
+        mut nodes: Vec<u32>,
+        on_slash: bool,
+    ) -> Result<u32, TooComplex> {
         if nodes.is_empty() {
             return Ok(0);
         }
-        nodes.sort_unstable();
-        nodes.dedup();
         self.steps += nodes.len();
+        if let Some(watch) = &mut self.watch {
+            watch.look(before, &nodes, on_slash);
+        }
         self.forget(&mut nodes);
         if let Some(number) = self.numbers.get(nodes.as_slice()) {
             return Ok(*number);
@@ -143,29 +232,44 @@ impl Subsets<'_> {
     }
 
     /// Drops the nodes of patterns that can no longer decide anything.
-    fn forget(&self, nodes: &mut Vec<u32>) {
-        let tail = |node: u32| self.nfa.nodes[node as usize].tail;
-        let pattern = |node: u32| self.nfa.nodes[node as usize].pattern;
+    fn forget(&mut self, nodes: &mut Vec<u32>) {
+        let (nfa, patterns) = (self.nfa, self.patterns);
+        let tail = |node: u32| nfa.nodes[node as usize].tail;
+        let pattern = |node: u32| nfa.nodes[node as usize].pattern;
         if !nodes.iter().any(|node| matches!(tail(*node), Tail::Anything | Tail::Component)) {
             return;
         }
-        let ends: HashSet<u32> =
-            nodes.iter().copied().filter(|node| tail(*node) == Tail::End).map(pattern).collect();
         // A pattern that matches whatever follows must match here already, or what it wins over
         // would be missing here.
-        let of = |kind: Tail| -> Vec<u32> {
-            let nodes = nodes.iter().copied().filter(|node| tail(*node) == kind);
-            nodes.map(pattern).filter(|pattern| ends.contains(pattern)).collect()
+        let (mut anything, mut component) = (Vec::new(), Vec::new());
+        for nodes in nodes.chunk_by(|one, other| pattern(*one) == pattern(*other)) {
+            let has = |kind: Tail| nodes.iter().any(|node| tail(*node) == kind);
+            if has(Tail::End) {
+                anything.extend(has(Tail::Anything).then(|| pattern(nodes[0])));
+                component.extend(has(Tail::Component).then(|| pattern(nodes[0])));
+            }
+        }
+        let beaten_by = |by: &[u32], loser: u32| {
+            by.iter().copied().find(|winner| patterns.beats(*winner as usize, loser as usize))
         };
-        let (anything, component) = (of(Tail::Anything), of(Tail::Component));
-        let is_beaten = |by: &[u32], loser: u32| {
-            by.iter().any(|winner| self.patterns.beats(*winner as usize, loser as usize))
-        };
+        // A pattern's nodes lie together: what beats it is looked for once.
+        let mut loser = None;
+        let (mut always, mut here, mut is_told) = (None, None, false);
+        let watch = &mut self.watch;
         nodes.retain(|node| {
+            if loser.replace(pattern(*node)) != Some(pattern(*node)) {
+                always = beaten_by(&anything, pattern(*node));
+                here = if always.is_some() { None } else { beaten_by(&component, pattern(*node)) };
+                is_told = false;
+            }
             let stays_in_component =
                 matches!(tail(*node), Tail::End | Tail::Component | Tail::WithoutSlash);
-            let beaten_here = stays_in_component && is_beaten(&component, pattern(*node));
-            !beaten_here && !is_beaten(&anything, pattern(*node))
+            let winner = always.or(here.filter(|_| stays_in_component));
+            if let (Some(winner), false, Some(watch)) = (winner, is_told, watch.as_mut()) {
+                watch.forgotten(pattern(*node) as usize, winner as usize);
+                is_told = true;
+            }
+            winner.is_none()
         });
     }
 }

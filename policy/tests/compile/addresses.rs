@@ -18,7 +18,7 @@ use ringfence_policy::{
 
 use crate::support::{Dice, egress, network, nothing};
 
-const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
+pub(crate) const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
 /// Networks that nest, touch, and say the same in other words.
 const NETWORKS: &[&str] = &[
     "0.0.0.0/0",
@@ -76,7 +76,7 @@ fn parse(text: &str) -> IpNetwork {
     text.parse().unwrap()
 }
 
-fn ask(image: &[u8], address: IpAddr, protocol: Protocol, port: u16) -> (Verdict, u32) {
+pub(crate) fn ask(image: &[u8], address: IpAddr, protocol: Protocol, port: u16) -> (Verdict, u32) {
     let address = match address {
         IpAddr::V4(address) => Address::v4(address.to_bits()),
         IpAddr::V6(address) => {
@@ -153,7 +153,7 @@ fn one(egress: &Egress, address: IpAddr, protocol: Protocol, port: u16) -> (Verd
     }
 }
 
-fn boundary(number: usize) -> impl Strategy<Value = Boundary> {
+pub(crate) fn boundary(number: usize) -> impl Strategy<Value = Boundary> {
     let ports = prop_oneof![
         2 => Just(vec![]),
         2 => Just(vec![443..=443]),
@@ -183,7 +183,7 @@ fn boundary(number: usize) -> impl Strategy<Value = Boundary> {
 }
 
 /// The edges of every network, and what lies beside them.
-fn probes() -> Vec<IpAddr> {
+pub(crate) fn probes() -> Vec<IpAddr> {
     let mut probes = Vec::new();
     for network in NETWORKS.iter().chain(SPECIAL).map(|text| parse(text)) {
         match network {

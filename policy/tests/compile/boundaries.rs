@@ -10,7 +10,9 @@ use ringfence_policy::{
     compile::compile,
 };
 
-use crate::support::{Dice, Matcher, TestPattern, answer, nothing, pattern, with_group, with_rule};
+use crate::support::{
+    Dice, Matcher, TestPattern, answer, listing, nothing, pattern, with_group, with_rule,
+};
 
 fn mode() -> impl Strategy<Value = Mode> {
     prop_oneof![Just(Mode::Enforce), Just(Mode::Observe)]
@@ -73,7 +75,9 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn new(boundary: &'a Boundary) -> Self {
         let baseline = baseline::rules(boundary.baseline);
-        let rules = boundary.path_rules.iter().cloned().chain(baseline);
+        let rules = boundary.path_rules.iter();
+        let rules = rules.flat_map(|rule| [Some(rule.clone()), listing(rule)]).flatten();
+        let rules = rules.chain(baseline);
         let with_matcher = |rule: PathRule| {
             let matcher = Matcher::new(&rule.pattern, rule.syntax).unwrap();
             (rule, matcher)

@@ -9,9 +9,9 @@ use ringfence_policy::{
 use crate::support::{egress, nothing, with_group, with_rule};
 
 fn error(patterns: &[&str]) -> CompileError {
-    let boundary = with_group(nothing("a.yaml"), Rights::READ, Mode::Enforce);
+    let boundary = with_group(nothing("a.yaml"), Rights::WRITE, Mode::Enforce);
     let boundary = patterns.iter().fold(boundary, |boundary, pattern| {
-        with_rule(boundary, Effect::Allow, Rights::READ, GlobSyntax::Component, pattern)
+        with_rule(boundary, Effect::Allow, Rights::WRITE, GlobSyntax::Component, pattern)
     });
     compile(&[boundary], &Default::default()).unwrap_err()
 }

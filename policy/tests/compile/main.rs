@@ -5,6 +5,7 @@
 mod addresses;
 mod boundaries;
 mod header;
+mod idle;
 mod limits;
 mod names;
 mod paths;

@@ -16,11 +16,15 @@ const ALL: Rights = Rights(0b11_1111);
 const SETS: usize = 512;
 const PATHS: usize = 256;
 
-/// An image in which pattern number i alone gives right number i, so that the answers for all
+/// All rights but reading, which includes listing.
+const RIGHTS: [Right; 5] =
+    [Right::Write, Right::Exec, Right::Create, Right::Delete, Right::Metadata];
+
+/// An image in which pattern number i alone gives right number i, so that the answers for these
 /// rights show which patterns match.
 fn image(patterns: &[TestPattern]) -> Result<Vec<u8>, Problem> {
     let boundary = with_group(nothing("test"), ALL, Mode::Enforce);
-    let boundary = Right::ALL.iter().zip(patterns).fold(boundary, |boundary, (right, pattern)| {
+    let boundary = RIGHTS.iter().zip(patterns).fold(boundary, |boundary, (right, pattern)| {
         with_rule(boundary, Effect::Allow, Rights(right.bit()), pattern.syntax, &pattern.text)
     });
     let tables = compile(&[boundary], &Default::default()).map_err(|error| error.problem)?;
@@ -33,7 +37,7 @@ fn a_walk_matches_what_globset_matches() {
     let (pairs, hits) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let config =
         ProptestConfig { cases: SETS as u32, failure_persistence: None, ..Default::default() };
-    let sets = (proptest::collection::vec(pattern(), 0..=Right::ALL.len()), 1_u64..);
+    let sets = (proptest::collection::vec(pattern(), 0..=RIGHTS.len()), 1_u64..);
     TestRunner::new(config)
         .run(&sets, |(patterns, seed)| {
             let matchers: Option<Vec<_>> = patterns
@@ -51,7 +55,7 @@ fn a_walk_matches_what_globset_matches() {
             let mut dice = Dice(seed);
             for _ in 0..PATHS {
                 let path = dice.path(&patterns);
-                for (right, matcher) in Right::ALL.into_iter().zip(&matchers) {
+                for (right, matcher) in RIGHTS.into_iter().zip(&matchers) {
                     let allows = answer(&image, &path, right).verdict() == Verdict::Allow;
                     let shown = path.escape_ascii();
                     prop_assert_eq!(
@@ -97,15 +101,46 @@ fn patterns_mean_what_their_syntax_says() {
         (Prefix, "/é", &["/é/x".as_bytes()], &[b"/\xc3"]),
     ];
     for (syntax, text, matching, others) in cases {
-        let boundary = with_group(nothing("test"), Rights::READ, Mode::Enforce);
-        let boundary = with_rule(boundary, Effect::Allow, Rights::READ, *syntax, text);
+        let boundary = with_group(nothing("test"), Rights::EXEC, Mode::Enforce);
+        let boundary = with_rule(boundary, Effect::Allow, Rights::EXEC, *syntax, text);
         let image = compile(&[boundary], &Default::default()).unwrap().image;
-        let allows = |path: &[u8]| answer(&image, path, Right::Read).verdict() == Verdict::Allow;
+        let allows = |path: &[u8]| answer(&image, path, Right::Exec).verdict() == Verdict::Allow;
         for path in *matching {
             assert!(allows(path), "{text} matches {}", path.escape_ascii());
         }
         for path in *others {
             assert!(!allows(path), "{text} does not match {}", path.escape_ascii());
         }
+    }
+}
+
+#[test]
+fn a_folder_may_be_listed_where_all_below_it_may_be_read() {
+    use Effect::{Allow, Deny};
+    use GlobSyntax::{Component, Crossing, Prefix};
+    #[rustfmt::skip]
+    type Case<'a> = (Effect, Rights, GlobSyntax, &'a str, &'a [u8], &'a [Right]);
+    let cases: &[Case<'_>] = &[
+        (Allow, Rights::FILES, Component, "/srv/**", b"/srv", &[Right::Read]),
+        (Allow, Rights::READ, Crossing, "/srv/**", b"/srv", &[Right::Read]),
+        (Allow, Rights::READ, Component, "/**/x/**", b"/a/x", &[Right::Read]),
+        (Allow, Rights::READ, Component, "/srv\\/**", b"/srv", &[Right::Read]),
+        (Allow, Rights::READ, Component, "/srv/*", b"/srv", &[]),
+        (Allow, Rights::READ, Component, "/**", b"", &[]),
+        (Allow, Rights::WRITE, Component, "/srv/**", b"/srv", &[]),
+        (Allow, Rights::READ, Prefix, "/srv/x/**", b"/srv", &[]),
+        (Deny, Rights::READ, Component, "/srv/**", b"/srv", &[]),
+    ];
+    for (effect, rights, syntax, text, path, given) in cases {
+        let boundary = with_group(nothing("test"), ALL, Mode::Enforce);
+        let boundary = with_rule(boundary, *effect, *rights, *syntax, text);
+        let tables = compile(&[boundary], &Default::default()).unwrap();
+        let allowed = Right::ALL
+            .into_iter()
+            .filter(|right| answer(&tables.image, path, *right).verdict() == Verdict::Allow);
+        assert_eq!(allowed.collect::<Vec<_>>(), *given, "{text}");
+        let lines: Vec<u32> = tables.rules.iter().map(|rule| rule.place.line).collect();
+        let expected: &[u32] = if given.is_empty() { &[1000, 1] } else { &[1000, 1, 1] };
+        assert_eq!(lines, expected, "{text}: the two rules stand at one place");
     }
 }

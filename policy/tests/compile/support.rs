@@ -109,6 +109,16 @@ impl Matcher {
     }
 }
 
+/// The rule that goes with one that lets all below a folder be read: the folder can be listed.
+pub(crate) fn listing(rule: &PathRule) -> Option<PathRule> {
+    let folder = rule.pattern.strip_suffix("/**")?;
+    let lists = rule.effect == Effect::Allow
+        && rule.rights.has(Right::Read)
+        && rule.syntax != GlobSyntax::Prefix
+        && !folder.is_empty();
+    lists.then(|| PathRule { pattern: folder.into(), rights: Rights::READ, ..rule.clone() })
+}
+
 /// Pieces of patterns that collide with each other, and for each what it could stand for.
 const PIECES: &[(&str, &[&[u8]])] = &[
     ("a", &[b"a"]),

@@ -3,17 +3,11 @@
 use super::*;
 use crate::{
     PolicySet, Source,
-    diagnostic::code::{
-        DENY_TAKES_NOTHING, NOT_COMPILED, NOT_TEXT, REDUNDANT, SEVERAL_DOCUMENTS, SHADOWED,
-        TOO_LARGE, UNREADABLE,
-    },
+    diagnostic::code::{NOT_COMPILED, NOT_TEXT, SEVERAL_DOCUMENTS, TOO_LARGE, UNREADABLE},
 };
 
 /// Codes that no text can show here: of files that are no text, or too much of it.
 const NOT_SHOWN: &[&str] = &[UNREADABLE, TOO_LARGE, NOT_TEXT, SEVERAL_DOCUMENTS];
-
-/// Codes that nothing yields yet, so that their examples do not show them.
-const PENDING: &[&str] = &[DENY_TAKES_NOTHING, SHADOWED, REDUNDANT];
 
 /// Codes as the module `code` declares them, by its own text, so that none can be forgotten here.
 fn declared() -> Vec<&'static str> {
@@ -29,8 +23,11 @@ fn findings(example: Example) -> Vec<&'static str> {
     let source = Source::new("example.yaml", example.text);
     let set = PolicySet::read([source], example.dialect);
     let mut codes: Vec<&str> = set.findings.iter().map(|finding| finding.code).collect();
-    if !set.has_errors() && set.compile(&Default::default()).is_err() {
-        codes.push(NOT_COMPILED);
+    if !set.has_errors() {
+        match set.compile(&Default::default()) {
+            Ok(tables) => codes.extend(set.idle(&tables).iter().map(|finding| finding.code)),
+            Err(_) => codes.push(NOT_COMPILED),
+        }
     }
     codes
 }
@@ -54,16 +51,9 @@ fn every_code_has_one_page_and_the_pages_are_in_order() {
 
 #[test]
 fn wrong_examples_have_the_finding_and_right_ones_have_not() {
-    for page in all().filter(|page| !PENDING.contains(&page.code)) {
+    for page in all() {
         let found = || (page.wrong.map(findings), page.right.map(findings));
         assert!(holds(page), "{}: {:?}", page.code, found());
-    }
-}
-
-#[test]
-fn an_example_that_is_pending_does_not_stay_so_once_it_works() {
-    for code in PENDING {
-        assert!(!holds(page(code).unwrap()), "{code} works: take it out of PENDING");
     }
 }
 
