@@ -240,10 +240,9 @@ fn merge(schema: &mut Map<String, Value>, more: &Value) {
 
 fn merge_properties(properties: &mut Map<String, Value>, more: &Value) {
     for (name, value) in more.as_object().into_iter().flatten() {
-        match properties.get_mut(name) {
-            Some(Value::Object(own)) => merge(own, value),
-            // What a condition says of a key that is not there does not bring it there.
-            _ => {}
+        // What a condition says of a key that is not there does not bring it there.
+        if let Some(Value::Object(own)) = properties.get_mut(name) {
+            merge(own, value);
         }
     }
 }
