@@ -174,3 +174,17 @@ fn every_language_has_a_schema() {
     }
     assert_eq!(code(&policy(&["schema", "sec1"], &[])), 2);
 }
+
+#[test]
+fn the_schema_of_each_language_is_printed_as_json() {
+    for dialect in ["sec0", "secai", "agent", "boundary"] {
+        let output = policy(&["schema", dialect], &[]);
+        assert_eq!(code(&output), 0, "{dialect}");
+        let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(schema["$id"], format!("urn:ringfence:schema:{dialect}:1"));
+    }
+    let output = policy(&["schema", "seco"], &[]);
+    assert_eq!(code(&output), 2);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("did you mean `sec0`?"), "{message}");
+}

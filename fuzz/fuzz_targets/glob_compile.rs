@@ -14,7 +14,7 @@ use ringfence_common::{
     files::{Walker, cell},
 };
 use ringfence_policy::{
-    boundary::{Boundary, Effect, GlobSyntax, Mode, PathGroup, PathRule, Place, Rights},
+    boundary::{Baseline, Boundary, Effect, GlobSyntax, Mode, PathGroup, PathRule, Place, Rights},
     compile::{compile, verify},
 };
 
@@ -29,7 +29,6 @@ fuzz_target!(|input: &[u8]| {
     let Some(path) = parts.pop() else { return };
     let rules: Vec<PathRule> = Right::ALL.into_iter().zip(parts).filter_map(rule).collect();
     let boundary = Boundary {
-        file: "fuzz".into(),
         path_groups: vec![PathGroup {
             rights: Rights(0b11_1111),
             mode: Mode::Enforce,
@@ -37,9 +36,8 @@ fuzz_target!(|input: &[u8]| {
             is_rule: false,
         }],
         path_rules: rules.clone(),
-        baseline: false,
-        no_exec_after_start: None,
-        egress: None,
+        baseline: Baseline::None,
+        ..Boundary::new("fuzz")
     };
     let Ok(tables) = compile(&[boundary], &Default::default()) else { return };
     assert_eq!(verify(&tables.image), Ok(()));

@@ -30,6 +30,7 @@ pub mod document;
 pub mod explain;
 mod generation;
 pub mod hosts;
+pub mod json_schema;
 pub mod lower;
 mod lowering;
 pub mod model;

@@ -230,13 +230,15 @@ impl<'a> Check<'a> {
     }
 
     fn range(&mut self, node: &Node, value: f64, low: f64, high: f64) {
-        if (low..=high).contains(&value) {
+        // JSON has no infinite numbers, and the reference's validator takes none.
+        if value.is_finite() && (low..=high).contains(&value) {
             return;
         }
-        let limits = match high.is_finite() {
-            true if low == high => format!("{low}"),
-            true => format!("from {low} to {high}"),
-            false => format!("at least {low}"),
+        let limits = match (low.is_finite(), high.is_finite()) {
+            (_, true) if low == high => format!("{low}"),
+            (_, true) => format!("from {low} to {high}"),
+            (true, false) => format!("at least {low}, and finite"),
+            (false, false) => "a finite number".to_owned(),
         };
         let message = format!("{} must be {limits}", self.name());
         self.error(code::OUT_OF_RANGE, node, message, None);

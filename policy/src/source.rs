@@ -78,14 +78,30 @@ impl Source {
         if self.text.len() > MAX_BYTES {
             return Err(too_large(self.place(0, 0)));
         }
-        match self.text.find('\0') {
+        let at = |at| line_and_column(self.text.as_bytes(), at);
+        if let Some(nul) = self.text.find('\0') {
+            let (line, column) = at(nul);
+            return Err(not_text(self.place(line, column), "a NUL byte"));
+        }
+        match lone_return(&self.text) {
             None => Ok(()),
-            Some(at) => {
-                let (line, column) = line_and_column(self.text.as_bytes(), at);
-                Err(not_text(self.place(line, column), "a NUL byte"))
+            Some(found) => {
+                let (line, column) = at(found);
+                let message = "a carriage return that is not the end of a line";
+                let help = "YAML takes it for a line break and most programs do not, so that it \
+                            can hide a rule behind a comment; remove it";
+                let place = self.place(line, column);
+                let finding = Diagnostic::error(code::UNSUPPORTED_YAML, place, 1, message);
+                Err(Box::new(finding.with_help(help)))
             }
         }
     }
+}
+
+/// The first carriage return that no line feed follows.
+fn lone_return(text: &str) -> Option<usize> {
+    let mut found = text.match_indices('\r').map(|(at, _)| at);
+    found.find(|at| text.as_bytes().get(at + 1) != Some(&b'\n'))
 }
 
 /// Reads a policy file.

@@ -7,6 +7,7 @@ mod explain;
 mod explain_files;
 mod lower;
 mod question;
+mod schema;
 mod test;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -34,6 +35,8 @@ pub(crate) enum PolicyCommand {
     Lower(LowerArguments),
     /// Tell what one policy allows and another does not, with an example for each difference.
     Diff(DiffArguments),
+    /// Print the JSON schema of a policy language, by which editors complete and check documents.
+    Schema(SchemaArguments),
 }
 
 /// Arguments of `policy check`.
@@ -106,6 +109,14 @@ pub(crate) struct DiffArguments {
     format: Format,
 }
 
+/// Arguments of `policy schema`.
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArguments {
+    /// The language: sec0, secai, agent or boundary.
+    #[arg(value_name = "DIALECT")]
+    dialect: Dialect,
+}
+
 /// The policies that a command is about.
 #[derive(Debug, Args)]
 struct PolicyFiles {
@@ -161,6 +172,7 @@ pub(crate) fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
         PolicyCommand::Explain(arguments) => explain::run(&arguments),
         PolicyCommand::Lower(arguments) => lower::run(&arguments),
         PolicyCommand::Diff(arguments) => diff::run(&arguments),
+        PolicyCommand::Schema(arguments) => schema::run(&arguments),
     }
 }
 

@@ -44,7 +44,7 @@ const PORT: Shape = Shape::Form(&Form {
     example: "443",
     takes_numbers: true,
     json: r#"{"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535},
-                        {"type": "string", "pattern": "^[0-9]+(-[0-9]+)?$"}]}"#,
+                        {"type": "string", "pattern": "^ *0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]) *(- *0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]) *)?$"}]}"#,
 });
 const RIGHT: Shape = Shape::Form(&Form {
     name: "a right over files",
@@ -62,15 +62,21 @@ const BYTES: Shape = Shape::Form(&Form {
     name: "an amount of bytes",
     example: "1MiB",
     takes_numbers: true,
-    json: r#"{"anyOf": [{"type": "integer", "minimum": 0},
+    json: r#"{"anyOf": [{"type": "integer", "minimum": 0, "maximum": 18446744073709551615},
                         {"type": "string", "pattern": "^[0-9]+ ?(B|KiB|MiB|GiB|TiB)?$"}]}"#,
 });
-const FILE: Shape =
-    Dependent(&FileRule::SHAPE, r#"{"anyOf": [{"required": ["allow"]}, {"required": ["deny"]}]}"#);
+const FILE: Shape = Dependent(
+    &FileRule::SHAPE,
+    r#"{"anyOf": [{"required": ["allow"]}, {"required": ["deny"]}],
+        "allOf": [{"properties": {"allow": {"minItems": 1}, "deny": {"minItems": 1}}}]}"#,
+);
 const DESTINATION: Shape = Dependent(
     &DestinationRule::SHAPE,
-    r#"{"oneOf": [{"required": ["host"]}, {"required": ["cidr"]}]}"#,
+    r#"{"oneOf": [{"required": ["host"]}, {"required": ["cidr"]}],
+        "allOf": [{"properties": {"ports": {"minItems": 1}}}]}"#,
 );
+const PATH_MAP: Shape =
+    Dependent(&Shape::Record(&FOLDER), r#"{"propertyNames": {"pattern": "^/"}}"#);
 
 model! {
     /// A `boundary` document.
@@ -85,8 +91,7 @@ model! {
         optional baseline: BaselineWord => Kernel(Part::Paths),
         /// Where folders that documents given together name are found on this machine: each
         /// folder, and what stands in its place.
-        optional path_map: Vec<(Key, Spanned<String>)> [Shape::Record(&FOLDER)]
-            => Kernel(Part::Paths),
+        optional path_map: Vec<(Key, Spanned<String>)> [PATH_MAP] => Kernel(Part::Paths),
         /// Files and folders.
         optional files: Rules<FileRule> [Group(&FILE)] => Kernel(Part::Files),
         /// Programs and libraries.

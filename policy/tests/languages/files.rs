@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Instant};
 
-use ringfence_policy::{Diagnostic, diagnostic::code, parse, read_source};
+use ringfence_policy::{Diagnostic, Source, diagnostic::code, parse, read_source};
 use tempfile::TempDir;
 
 fn refused(name: &str, write: impl FnOnce(&PathBuf)) -> Diagnostic {
@@ -31,6 +31,17 @@ fn a_file_that_is_not_text_is_refused_at_the_first_byte_that_is_not() {
     assert!(utf16.message.contains("UTF-16"), "{utf16}");
     let elf = refused("a", |path| fs::write(path, b"\x7fELF\x02\x01\x01\0\0\x80").unwrap());
     assert_eq!(elf.code, code::NOT_TEXT);
+}
+
+#[test]
+fn a_rule_cannot_be_hidden_behind_a_comment_by_a_carriage_return() {
+    let text = "boundary: 1\r\n# nothing to see\regress: []\nmode: observe\r\n";
+    let parsed = parse(&Source::new("mac.yaml", text), None);
+    let [finding] = &parsed.diagnostics[..] else { panic!("{:#?}", parsed.diagnostics) };
+    assert_eq!(finding.code, code::UNSUPPORTED_YAML);
+    assert_eq!((finding.place.line, finding.place.column), (2, 17));
+    let text = text.replace("see\r", "see\r\n");
+    assert!(parse(&Source::new("dos.yaml", text), None).document.is_some());
 }
 
 #[test]
