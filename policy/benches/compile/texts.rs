@@ -14,7 +14,7 @@ fn path(i: usize) -> String {
 /// A network, by its number; every second one lies inside the one before it.
 fn network(i: usize) -> String {
     let address = std::net::Ipv4Addr::from_bits(0x1400_0000 + (i as u32 / 2) * 4096);
-    format!("{address}/{}", if i % 2 == 0 { 20 } else { 28 })
+    format!("{address}/{}", if i.is_multiple_of(2) { 20 } else { 28 })
 }
 
 /// A Sec0 policy: lists of texts.

@@ -294,7 +294,7 @@ impl Judge {
             match &rule.heirs {
                 None => return Some(group),
                 Some(heirs) => {
-                    group = heirs.first().copied().or(rule.met.same).or(rule.met.deny)?
+                    group = heirs.first().copied().or(rule.met.same).or(rule.met.deny)?;
                 }
             }
         }

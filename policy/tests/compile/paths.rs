@@ -118,8 +118,9 @@ fn patterns_mean_what_their_syntax_says() {
 fn a_folder_may_be_listed_where_all_below_it_may_be_read() {
     use Effect::{Allow, Deny};
     use GlobSyntax::{Component, Crossing, Prefix};
+    type Case<'a> = (Effect, Rights, GlobSyntax, &'a str, &'a [u8], &'a [Right]);
     #[rustfmt::skip]
-    let cases: &[(Effect, Rights, GlobSyntax, &str, &[u8], &[Right])] = &[
+    let cases: &[Case<'_>] = &[
         (Allow, Rights::FILES, Component, "/srv/**", b"/srv", &[Right::Read]),
         (Allow, Rights::READ, Crossing, "/srv/**", b"/srv", &[Right::Read]),
         (Allow, Rights::READ, Component, "/**/x/**", b"/a/x", &[Right::Read]),
