@@ -23,6 +23,9 @@ const MAX_PATTERN_BYTES: usize = 4096;
 /// Opening braces of a pattern that are read. The glob parser recurses into them.
 const MAX_BRACES: usize = 100;
 
+/// Rules of one pattern that are remembered though they decide nothing by it.
+const MAX_DOUBLED: usize = 4;
+
 /// The distinct patterns of a policy, in the order in which its rules first use them.
 pub(super) struct Patterns {
     list: Vec<Pattern>,
@@ -35,6 +38,8 @@ struct Pattern {
     /// Number of the rule that uses it first.
     rule: u32,
     uses: Vec<Use>,
+    /// The first of the rules whose rights all have an earlier use.
+    doubled: Vec<Use>,
 }
 
 /// A rule that uses a pattern.
@@ -83,6 +88,7 @@ impl Patterns {
                         syntax: rule.syntax,
                         rule: rule.number,
                         uses: Vec::new(),
+                        doubled: Vec::new(),
                     });
                     list.len() - 1
                 });
@@ -101,6 +107,11 @@ impl Patterns {
     /// at most one.
     pub(super) fn uses(&self, pattern: usize) -> &[Use] {
         self.list.get(pattern).map_or(&[], |pattern| &pattern.uses)
+    }
+
+    /// Rules that use a pattern and never are the ones to be named, or some of them.
+    pub(super) fn doubled(&self, pattern: usize) -> &[Use] {
+        self.list.get(pattern).map_or(&[], |pattern| &pattern.doubled)
     }
 
     /// The rules that decide nothing by their pattern.
@@ -129,6 +140,11 @@ impl Pattern {
             self.uses.push(rule);
             return;
         }
+        if self.doubled.len() < MAX_DOUBLED {
+            self.doubled.push(rule);
+        }
+        let alike = |other: &&Use| (other.layer, other.effect) == (rule.layer, rule.effect);
+        let alike = || self.uses.iter().filter(alike);
         for right in Right::ALL.into_iter().filter(|right| rule.rights.has(*right)) {
             let rivals = alike().filter(|other| other.rights.has(right));
             let rivals = rivals.map(|other| other.group).collect();

