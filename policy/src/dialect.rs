@@ -134,7 +134,9 @@ pub(crate) fn recognise(source: &Source, document: &Node) -> Result<Dialect, Box
          policy.yaml `defaults`, `models`, `quarantine`, …; an agent.yaml `default_mode`, \
          `workspace`, …; a boundary document `boundary: 1`. Force one with `--dialect`"
     );
-    let place = source.place(document.span.place.line, document.span.place.column);
-    let length = document.entries().first().map_or(1, |entry| entry.key.span.length);
+    let (place, length) = match document.entries().first() {
+        Some(entry) => (entry.key.span.place.clone(), entry.key.span.length),
+        None => (source.place(document.span.place.line, document.span.place.column), 1),
+    };
     Err(Box::new(Diagnostic::error(code::UNKNOWN_DIALECT, place, length, message).with_help(help)))
 }

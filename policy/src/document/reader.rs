@@ -49,12 +49,14 @@ impl<'a> Reader<'a> {
             let (event, span) = self.next()?;
             match event {
                 Event::StreamEnd => break,
-                Event::DocumentStart(..) if root.is_some() => {
+                Event::DocumentStart(is_marked, _) if root.is_some() => {
                     let (place, length) = self.place(&span);
+                    // `---`, or whatever stands behind `...`.
+                    let length = length.max(if is_marked { 3 } else { 1 });
                     let message = "more documents in one file than are read";
                     let help = "put each into a file of its own, and give `--policy` several times";
                     return Err(self.stop(
-                        Diagnostic::error(code::SEVERAL_DOCUMENTS, place, length.max(3), message)
+                        Diagnostic::error(code::SEVERAL_DOCUMENTS, place, length, message)
                             .with_help(help),
                     ));
                 }

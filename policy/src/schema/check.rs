@@ -162,12 +162,11 @@ impl<'a> Check<'a> {
         if value.is_finite() && (low..=high).contains(&value) {
             return;
         }
-        let limits = match (low.is_finite(), high.is_finite()) {
-            (_, true) if low == high => format!("{low}"),
-            (_, true) => format!("from {low} to {high}"),
-            (true, false) if value.is_finite() => format!("at least {low}"),
-            (true, false) => format!("at least {low}, and finite"),
-            (false, false) => "a finite number".to_owned(),
+        let limits = match high.is_finite() {
+            true if low == high => format!("{low}"),
+            true => format!("from {low} to {high}"),
+            false if value.is_finite() => format!("at least {low}"),
+            false => "a finite number".to_owned(),
         };
         let message = format!("{} must be {limits}", self.name());
         self.error(code::OUT_OF_RANGE, node, message, None);

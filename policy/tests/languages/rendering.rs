@@ -72,6 +72,24 @@ fn a_document_in_no_known_language_is_told_which_there_are() {
 }
 
 #[test]
+fn what_is_no_policy_is_marked_at_its_first_key() {
+    let shown = rendered("a.yaml", "# none\n{\n  services: {}\n}\n");
+    assert!(shown.contains("--> a.yaml:3:3\n"), "{shown}");
+    assert!(shown.contains("  services: {}\n  |   ^^^^^^^^\n"), "{shown}");
+}
+
+#[test]
+fn a_second_document_is_marked_where_it_begins() {
+    for (text, marked) in [
+        ("boundary: 1\n---\na: 1\n", "2 | ---\n  | ^^^\n"),
+        ("boundary: 1\n...\na\n", "3 | a\n  | ^\n"),
+    ] {
+        let shown = rendered("a.yaml", text);
+        assert!(shown.contains("RF0006") && shown.contains(marked), "{shown}");
+    }
+}
+
+#[test]
 fn a_dialect_can_be_forced_and_is_then_held_to() {
     let source = Source::new("a.yaml", "services: {}\n");
     let parsed = parse(&source, Some("sec0".parse::<Dialect>().unwrap()));
