@@ -22,7 +22,7 @@ pub const ALIAS: &str = "RF0009";
 pub const DUPLICATE_KEY: &str = "RF0010";
 /// A mapping's key is not text.
 pub const KEY_NOT_TEXT: &str = "RF0011";
-/// A tag or merge key, which policies do not use.
+/// A tag, a merge key, or a stray carriage return, which policies do not use.
 pub const UNSUPPORTED_YAML: &str = "RF0012";
 /// No dialect has these keys.
 pub const UNKNOWN_DIALECT: &str = "RF0020";

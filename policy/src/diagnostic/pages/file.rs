@@ -113,10 +113,13 @@ pub(super) const PAGES: &[Page] = &[
     .right("boundary: 1\nfiles: []\n"),
     Page::new(
         code::UNSUPPORTED_YAML,
-        "A tag or a merge key, which policies do not use",
+        "A tag, a merge key, or a stray carriage return, which policies do not use",
         "Tags (`!name`) and merge keys (`<<`) are read differently by different programs, or not \
          at all. A reader of a policy should see what it allows where it stands.\n\n\
-         Remove the tag, and quote the value if it is text. Write merged keys out.",
+         A carriage return without a line feed ends a line for YAML and not on a terminal, so that \
+         what looks like a comment could be a rule.\n\n\
+         Remove the tag, and quote the value if it is text. Write merged keys out. End lines by \
+         line feeds.",
     )
     .wrong("boundary: 1\nmode: !secret enforce\n")
     .right("boundary: 1\nmode: enforce\n"),
