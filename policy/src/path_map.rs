@@ -5,7 +5,7 @@
 
 use crate::{
     Document,
-    boundary::{Boundary, GlobSyntax, Place},
+    boundary::{Boundary, Effect, GlobSyntax, PathRule, Place},
     diagnostic::{Diagnostic, code, quoted},
     document::{Key, Spanned},
     lowering::Lowering,
@@ -83,41 +83,61 @@ fn apply(map: &[&PathMapping], boundary: &mut Boundary, findings: &mut Vec<Diagn
     if map.is_empty() {
         return;
     }
-    for rule in &mut boundary.path_rules {
+    for mut rule in std::mem::take(&mut boundary.path_rules) {
+        let written = rule.pattern.clone();
         let literal = match rule.syntax {
-            GlobSyntax::Prefix => rule.pattern.as_str(),
-            GlobSyntax::Component | GlobSyntax::Crossing => pattern::literal_start(&rule.pattern),
+            GlobSyntax::Prefix => written.as_str(),
+            GlobSyntax::Component | GlobSyntax::Crossing => pattern::literal_start(&written),
         };
         // The innermost folder says where the path is.
-        let holds = |one: &&&PathMapping| holds(&one.from, literal, &rule.pattern, rule.syntax);
-        if let Some(one) = map.iter().filter(holds).max_by_key(|one| one.from.len()) {
-            let below = rule.pattern.get(one.from.len()..).unwrap_or_default();
+        let holds = |one: &&&PathMapping| holds(&one.from, literal, &written, rule.syntax);
+        let own = map.iter().filter(holds).max_by_key(|one| one.from.len()).copied();
+        if let Some(one) = own {
+            let below = written.get(one.from.len()..).unwrap_or_default();
             rule.pattern = match rule.syntax {
                 GlobSyntax::Prefix => format!("{}{below}", one.to),
                 GlobSyntax::Component | GlobSyntax::Crossing => {
                     format!("{}{below}", pattern::escaped(&one.to))
                 }
             };
-            continue;
         }
-        let may_reach = |one: &&&PathMapping| {
-            literal.len() < rule.pattern.len() && one.from.starts_with(literal)
-        };
-        // A rule about everything is about what is mapped as well, wherever that is.
-        let is_total = pattern::matches_everything(&rule.pattern, rule.syntax);
-        if let Some(one) = map.iter().find(may_reach).filter(|_| !is_total) {
-            let message = format!(
-                "`path_map` does not reach into {}: what it matches below `{}` stays as it is",
-                quoted(&rule.pattern),
-                one.from
-            );
-            let help = format!("write a rule for `{}` of its own", one.from);
-            let length = u32::try_from(rule.pattern.chars().count()).unwrap_or(1);
-            let finding =
-                Diagnostic::warning(code::UNMAPPED_PATTERN, rule.place.clone(), length, message);
-            findings.push(finding.with_help(help));
+        // What else is mapped within the folder that the pattern is about.
+        let is_other = |one: &&&PathMapping| own.is_none_or(|own| !std::ptr::eq(own, **one));
+        for one in map.iter().filter(is_other) {
+            if pattern::is_about_all_below(&written, rule.syntax, &one.from) {
+                let (pattern, syntax) = (format!("{}/**", one.to), GlobSyntax::Prefix);
+                boundary.path_rules.push(PathRule { pattern, syntax, ..rule.clone() });
+            } else if literal.len() < written.len() && may_reach(literal, &one.from) {
+                findings
+                    .push(unmapped(&PathRule { pattern: written.clone(), ..rule.clone() }, one));
+            }
         }
+        boundary.path_rules.push(rule);
     }
+}
+
+/// Whether a pattern of which this is the literal start may match a folder or what is below it.
+fn may_reach(literal: &str, folder: &str) -> bool {
+    let is_within = literal.strip_prefix(folder).is_some_and(|below| below.starts_with('/'));
+    folder.starts_with(literal) || literal.starts_with(folder) && !is_within
+}
+
+/// What is said of a rule that may be about a mapped folder, and cannot be mapped. One that denies
+/// would deny less than its author wrote: that stops the documents from being used.
+fn unmapped(rule: &PathRule, one: &PathMapping) -> Diagnostic {
+    let message = format!(
+        "`path_map` does not reach into {}: what it matches below `{}` stays as it is",
+        quoted(&rule.pattern),
+        one.from
+    );
+    let help = format!("write a rule for `{}` of its own", one.from);
+    let length = u32::try_from(rule.pattern.chars().count()).unwrap_or(1);
+    let (place, code) = (rule.place.clone(), code::UNMAPPED_PATTERN);
+    let finding = match rule.effect {
+        Effect::Allow => Diagnostic::warning(code, place, length, message),
+        Effect::Deny => Diagnostic::error(code, place, length, message),
+    };
+    finding.with_help(help)
 }
 
 /// Whether a pattern is about a folder or what is below it. `literal` is the part of it that is
@@ -152,16 +172,60 @@ mod tests {
         let (mapped, findings) = boundaries(&[agent(), map("/vault: \"/srv/v\"")]);
         assert_eq!(
             patterns(&mapped[0]),
-            ["/srv/v/in/**", "/srv/v", "/vaults", "/v*/x", "/vault*", "**"]
+            [
+                "/srv/v/in/**",
+                "/srv/v",
+                "/vaults",
+                "/v*/x",
+                "/srv/v/**",
+                "/vault*",
+                "/srv/v/**",
+                "**"
+            ]
         );
         let places: Vec<_> = findings.iter().map(|found| (found.code, found.place.line)).collect();
-        assert_eq!(places, [(code::UNMAPPED_PATTERN, 2); 2], "{findings:#?}");
+        assert_eq!(places, [(code::UNMAPPED_PATTERN, 2)], "{findings:#?}");
+    }
+
+    #[test]
+    fn a_rule_about_a_folder_around_the_mapped_one_goes_on_to_hold_for_it() {
+        let policy = |rules: &str| {
+            let text = format!("boundary: 1\nfiles:\n{rules}");
+            let documents = [document(&text, Dialect::Boundary), map("/data/vault: /srv/v")];
+            let (mapped, findings) = boundaries(&documents);
+            let errors = findings.iter().filter(|finding| finding.is_error()).count();
+            (patterns(&mapped[0]).join(" "), findings.len(), errors)
+        };
+        for (rule, expected) in [
+            ("path: /data/**, deny: [read]", ("/srv/v/** /data/**", 0, 0)),
+            ("path: /data, syntax: prefix, deny: [read]", ("/srv/v/** /data", 0, 0)),
+            ("path: '/da*', syntax: crossing, deny: [read]", ("/srv/v/** /da*", 0, 0)),
+            ("path: /**, deny: [read]", ("/srv/v/** /**", 0, 0)),
+            ("path: /data/vault/x, deny: [read]", ("/srv/v/x", 0, 0)),
+            ("path: /data, deny: [read]", ("/data", 0, 0)),
+            ("path: /data/*, deny: [read]", ("/data/*", 1, 1)),
+            ("path: '/data/v*/**', deny: [read]", ("/data/v*/**", 1, 1)),
+            ("path: '/data/v*/**', allow: [read]", ("/data/v*/**", 1, 0)),
+            ("path: '/other/*', deny: [read]", ("/other/*", 0, 0)),
+        ] {
+            let (patterns, findings, errors) = policy(&format!("  - {{ {rule} }}\n"));
+            assert_eq!((&*patterns, findings, errors), expected, "{rule}");
+        }
     }
 
     #[test]
     fn the_innermost_folder_decides_and_a_target_is_no_pattern() {
         let (mapped, _) = boundaries(&[agent(), map("/vault: /a, /vault/in: \"/b (x)\"")]);
         assert_eq!(patterns(&mapped[0])[..2], ["/b (x)/**", "/a"]);
+        // A folder within a mapped one that is somewhere else is still within the rule.
+        let text = "boundary: 1\nfiles: [{ path: /vault/**, deny: [read] }]\n";
+        let all = document(text, Dialect::Boundary);
+        let (mapped, _) = boundaries(&[all, map("/vault: /a, /vault/in: /b")]);
+        assert_eq!(patterns(&mapped[0]), ["/b/**", "/a/**"]);
+        // What has been mapped is not mapped again.
+        let all = document(text, Dialect::Boundary);
+        let (mapped, findings) = boundaries(&[all, map("/vault: /a, /a/x: /b")]);
+        assert_eq!((patterns(&mapped[0]), findings.len()), (vec!["/a/**"], 0));
     }
 
     #[test]

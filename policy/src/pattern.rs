@@ -165,6 +165,27 @@ pub(crate) fn covers(outer: &str, inner: &str, syntax: GlobSyntax) -> bool {
     folder.is_some_and(|folder| literal_start(folder) == folder && inner.starts_with(folder))
 }
 
+/// Whether a pattern matches a path and all below it, because it matches all that begins as it
+/// does. `false` for a path that the pattern names itself.
+pub(crate) fn is_about_all_below(pattern: &str, syntax: GlobSyntax, path: &str) -> bool {
+    let start = match syntax {
+        GlobSyntax::Prefix => {
+            let folder = pattern.strip_suffix("/**").unwrap_or(pattern).trim_end_matches('/');
+            let below = path.strip_prefix(folder);
+            return below.is_some_and(|below| below.starts_with('/'));
+        }
+        GlobSyntax::Component => pattern.strip_suffix("**"),
+        GlobSyntax::Crossing => {
+            let start = pattern.trim_end_matches('*');
+            Some(start).filter(|start| start.len() < pattern.len())
+        }
+    };
+    start.is_some_and(|start| {
+        let is_whole = syntax == GlobSyntax::Crossing || start.is_empty() || start.ends_with('/');
+        is_whole && literal_start(start) == start && path.starts_with(start)
+    })
+}
+
 /// The part of a pattern before the first character that is not meant literally.
 pub(crate) fn literal_start(pattern: &str) -> &str {
     let end = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());

@@ -56,10 +56,10 @@ pub(super) const PAGES: &[Page] = &[
     Page::new(
         code::UNMAPPED_PATTERN,
         "A pattern that `path_map` cannot rewrite",
-        "`path_map` replaces a folder at the beginning of a path. This pattern begins with a \
-         wildcard or a class, so that it may reach below a mapped folder without naming it. It is \
-         left as it is written, and matches the paths that the kernel has: below the folder's real \
-         name it may match more or less than its author saw.\n\n\
+        "`path_map` replaces a folder at the beginning of a path. This pattern has a wildcard or a \
+         class where the folder stands, so that it may reach below it without naming it, and is \
+         left as it is written. A rule that allows then allows less; one that denies would deny \
+         less, and is an error.\n\n\
          Write the pattern from the folder on: `/vault/**/*.txt` in place of `/**/*.txt`.",
     )
     .wrong_in(
