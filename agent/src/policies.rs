@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use ringfence_policy::{Document, Mode, PolicySet, Source, compile::Tables, read_source};
+use ringfence_policy::{Document, Mode, Place, PolicySet, Source, compile::Tables, read_source};
 
 use crate::resolve;
 
@@ -31,12 +31,14 @@ pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) 
     if set.has_errors() {
         bail!("the command was not started: correct the policy first");
     }
-    refuse_unenforced(&set.documents, allow_degraded)?;
+    let unenforced = set.documents.iter().flat_map(Document::unenforced);
+    refuse_unenforced(&unenforced.cloned().collect::<Vec<_>>(), allow_degraded)?;
     if let Some(mode) = mode {
         set.boundaries =
             set.boundaries.into_iter().map(|boundary| boundary.with_mode(mode)).collect();
     }
-    let resolved = resolve::hosts(&set.boundaries);
+    let (resolved, open) = resolve::hosts(&set.boundaries);
+    refuse_unenforced(&open, allow_degraded)?;
     let tables = set.compile(&resolved).map_err(|finding| {
         tell!("{finding}");
         anyhow::anyhow!("the policy cannot be compiled for the kernel")
@@ -67,9 +69,8 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<Source>> {
 
 /// Nothing is half enforced: a rule that this version does not know how to enforce stops the
 /// start.
-fn refuse_unenforced(documents: &[Document], allow_degraded: bool) -> Result<()> {
-    let all: Vec<_> = documents.iter().flat_map(Document::unenforced).collect();
-    for (place, what) in &all {
+fn refuse_unenforced(all: &[(Place, String)], allow_degraded: bool) -> Result<()> {
+    for (place, what) in all {
         let severity = if allow_degraded { "warning: NOT ENFORCED" } else { "error" };
         tell!("ringfence: {severity}: {place}: {what}");
     }

@@ -4,33 +4,70 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 
 use ringfence_policy::{
     Boundary,
-    boundary::{Resolved, Target},
+    boundary::{Effect, Place, Resolved, Target},
 };
 
-/// The addresses of every exact host name in the rules. What cannot be looked up is told on the
-/// standard error and stays closed.
-pub(crate) fn hosts(boundaries: &[Boundary]) -> Resolved {
-    let names = boundaries
-        .iter()
-        .filter_map(|boundary| boundary.egress.as_ref())
-        .flat_map(|egress| &egress.rules)
-        .filter_map(|rule| match &rule.target {
-            Target::Host(name) if !name.contains('*') => Some(name.clone()),
-            Target::Host(_) | Target::Network(_) => None,
-        });
+/// The addresses of every exact host name in the rules, and the rules that deny a name which has
+/// none: where they stand, and what is missing. A name that is only allowed and cannot be looked up
+/// is told on the standard error and stays closed.
+pub(crate) fn hosts(boundaries: &[Boundary]) -> (Resolved, Vec<(Place, String)>) {
+    let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
     let mut resolved = Resolved::new();
-    for name in names {
-        if resolved.contains_key(&name) {
+    let mut open = vec![];
+    for rule in egress.flat_map(|egress| &egress.rules) {
+        let Target::Host(name) = &rule.target else { continue };
+        if name.contains('*') {
             continue;
         }
-        let addresses: Vec<IpAddr> = match (name.as_str(), 0).to_socket_addrs() {
-            Ok(found) => found.map(|address| address.ip()).collect(),
-            Err(error) => {
-                tell!("ringfence: warning: {name} stays closed: {error}");
-                vec![]
+        let addresses = match resolved.get(name) {
+            Some(known) => known,
+            None => {
+                let found = look_up(name);
+                resolved.entry(name.clone()).or_insert(found)
             }
         };
-        resolved.insert(name, addresses);
+        if addresses.is_empty() && rule.effect == Effect::Deny {
+            let what = format!("{name} is denied, and has no address that could be closed");
+            open.push((rule.place.clone(), what));
+        }
     }
-    resolved
+    (resolved, open)
+}
+
+fn look_up(name: &str) -> Vec<IpAddr> {
+    match (name, 0).to_socket_addrs() {
+        Ok(found) => found.map(|address| address.ip()).collect(),
+        Err(error) => {
+            tell!("ringfence: warning: no address of {name} is known: {error}");
+            vec![]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringfence_policy::{Source, parse};
+
+    #[test]
+    fn a_denied_name_without_an_address_is_told_and_an_allowed_one_stays_closed() {
+        // No resolver asks anybody about a label of more than 63 bytes.
+        let name = format!("{}.invalid", "x".repeat(64));
+        for (deny, expected) in [(true, 1), (false, 0)] {
+            let text = format!(
+                "boundary: 1\negress:\n  - {{ host: localhost }}\n  - {{ host: a.b, deny: {deny} }}\n"
+            );
+            let parsed = parse(&Source::new("a.yaml", text), None);
+            let mut boundary = parsed.document.unwrap().boundary;
+            for rule in boundary.egress.iter_mut().flat_map(|egress| &mut egress.rules) {
+                if rule.target == Target::Host("a.b".into()) {
+                    rule.target = Target::Host(name.clone());
+                }
+            }
+            let (resolved, open) = hosts(&[boundary]);
+            assert!(!resolved["localhost"].is_empty());
+            assert_eq!(open.len(), expected, "{open:?}");
+            assert!(open.iter().all(|(place, _)| place.line == 4));
+        }
+    }
 }

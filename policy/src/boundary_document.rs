@@ -44,11 +44,11 @@ pub(crate) fn lower(document: &Document, lowering: &mut Lowering<'_>) {
     }
     if let Some(group) = Group::of("listen", &document.listen, mode) {
         groups::listen(&group, lowering);
-        not_enforced(&group, lowering);
+        tell_not_enforced(group.name, group.key, lowering);
     }
     if let Some(group) = Group::of("sockets", &document.sockets, mode) {
         groups::sockets(&group, lowering);
-        not_enforced(&group, lowering);
+        tell_not_enforced(group.name, group.key, lowering);
     }
     if let Some(field) = &document.budgets
         && let Some(budgets) = &field.value
@@ -73,6 +73,7 @@ struct Group<'a, T> {
     key: &'a Span,
     mode: Mode,
     rules: &'a [Spanned<T>],
+    is_empty: bool,
 }
 
 impl<'a, T> Group<'a, T> {
@@ -80,17 +81,12 @@ impl<'a, T> Group<'a, T> {
         let field = field.as_ref()?;
         let rules = field.value.as_ref()?;
         let mode = value(&rules.mode).map_or(outer, |word| mode_of(*word));
-        Some(Self { name, key: &field.key, mode, rules: &rules.rules })
+        let (key, is_empty) = (&field.key, rules.is_empty);
+        Some(Self { name, key, mode, rules: &rules.rules, is_empty })
     }
 
     fn place(&self) -> Place {
         self.key.place.clone()
-    }
-}
-
-fn not_enforced<T>(group: &Group<'_, T>, lowering: &mut Lowering<'_>) {
-    if !group.rules.is_empty() {
-        tell_not_enforced(group.name, group.key, lowering);
     }
 }
 

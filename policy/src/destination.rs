@@ -105,6 +105,10 @@ pub(crate) fn host(text: &str) -> Result<Destination, Fault> {
     }
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let advice = "write a name as `api.example.com` or `*.example.com`";
+    if name.ends_with('.') || name == "*" {
+        let at = text.chars().count().saturating_sub(1);
+        return Err(host_fault(at, "nothing stands before the last dot of this host name", advice));
+    }
     if name.is_empty() {
         return Err(host_fault(0, "the host name is empty", advice));
     }

@@ -129,6 +129,10 @@ pub(crate) fn recognise(source: &Source, document: &Node) -> Result<Dialect, Box
         [] => String::new(),
         known => format!("closest is `{best}`, which has {} as well; ", listed(known)),
     };
+    let all = Dialect::ALL.into_iter().flat_map(|dialect| dialect.shape().properties());
+    let meant = keys.first().and_then(|key| nearest(key, all.map(|property| property.name)));
+    let slip = meant.filter(|meant| !keys.contains(meant));
+    let closest = slip.map_or(closest, |meant| format!("did you mean `{meant}`? "));
     let help = format!(
         "{closest}a Sec0 policy has `tenant`, `default_retention`, `enforcement`, …; a SecAI \
          policy.yaml `defaults`, `models`, `quarantine`, …; an agent.yaml `default_mode`, \

@@ -20,10 +20,14 @@ use crate::{
 pub fn text(documents: &[Document]) -> String {
     let (boundaries, _) = path_map::boundaries(documents);
     let mut out = String::new();
-    let is_alone = documents.len() == 1;
+    let says_nothing = |boundary: &Boundary| {
+        let has_more = boundary.listen.is_some() || boundary.sockets.is_some();
+        boundary.is_empty() && !has_more && boundary.budgets == Budgets::default()
+    };
+    // A map of paths has done its work, unless there is nothing else.
+    let is_alone = boundaries.iter().all(says_nothing) || documents.len() == 1;
     for (document, boundary) in documents.iter().zip(&boundaries) {
-        // A map of paths has done its work.
-        if !is_alone && boundary.is_empty() && boundary.budgets == Budgets::default() {
+        if !is_alone && says_nothing(boundary) {
             continue;
         }
         if !out.is_empty() {

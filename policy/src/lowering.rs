@@ -1,6 +1,8 @@
 //! What all dialects need to be lowered: the boundary that is being built, and the findings.
 
-use std::sync::Arc;
+use std::{net::Ipv6Addr, sync::Arc};
+
+use ipnetwork::IpNetwork;
 
 use crate::{
     Content, Dialect, Document, PathMapping, Source,
@@ -11,6 +13,11 @@ use crate::{
     pattern,
 };
 use ringfence_common::Right;
+
+/// Networks that stand for IPv4 addresses: mapped ones (RFC 4291, section 2.5.5.2) and those that
+/// are translated (RFC 6052, section 2.1).
+const IPV4_IN_IPV6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0)];
 
 /// A boundary in the making.
 pub(crate) struct Lowering<'a> {
@@ -178,9 +185,19 @@ impl<'a> Lowering<'a> {
             let help = "name the hosts that are needed";
             self.warning(code::ALLOWS_EVERYTHING, span, message, help);
         }
+        if let Destination::Network(IpNetwork::V6(network)) = &destination
+            && !allows
+            && (1..96).contains(&network.prefix())
+            && IPV4_IN_IPV6.iter().any(|inside| network.contains(*inside))
+        {
+            let message = "IPv4 addresses in the form of IPv6 are judged as IPv4 addresses: this \
+                           does not deny them"
+                .to_owned();
+            self.warning(code::SURPRISING, span, message, "deny the IPv4 networks as well");
+        }
         for target in destination.targets() {
             if let Target::Host(host) = &target {
-                self.warn_of_name(span, host);
+                self.warn_of_name(span, host, allows);
             }
             if let Some(Egress { rules, .. }) = &mut self.boundary.egress {
                 rules.push(EgressRule { target, ..rule.clone() });
@@ -188,8 +205,17 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn warn_of_name(&mut self, span: &Span, host: &str) {
-        if host.contains('*') {
+    fn warn_of_name(&mut self, span: &Span, host: &str, is_allowed: bool) {
+        if host.contains('*') && !is_allowed {
+            let message = format!(
+                "denying the pattern {} is not enforced by this version: the addresses of its \
+                 names are not known",
+                quoted(host)
+            );
+            let help = "deny the names that are meant one by one, or their networks";
+            self.warning(code::NOT_ENFORCED, span, message.clone(), help);
+            self.unenforced.push((span.place.clone(), message));
+        } else if host.contains('*') {
             let message = format!(
                 "no address is known for the pattern {}: this version looks names up once, at \
                  the start, and a pattern cannot be looked up",

@@ -3,6 +3,8 @@
 //! The two documents of one SecAI appliance speak of the same folder by different paths, and
 //! nothing in them maps one to the other. A boundary document that is given with them can.
 
+use std::collections::HashMap;
+
 use crate::{
     Document,
     boundary::{Boundary, Effect, GlobSyntax, PathRule, Place},
@@ -24,8 +26,18 @@ pub struct PathMapping {
     pub place: Place,
 }
 
+/// How many folders a document may map: each rule is held against each.
+const MAX_FOLDERS: usize = 64;
+/// The longest folder in bytes: as long as a key may be without `?` (YAML 1.2.2, section 7.4.3).
+const MAX_FOLDER_BYTES: usize = 1000;
+
 /// Reads the mappings of a boundary document.
 pub(crate) fn lower(field: &Field<Vec<(Key, Spanned<String>)>>, lowering: &mut Lowering<'_>) {
+    if field.value.as_ref().is_some_and(|entries| entries.len() > MAX_FOLDERS) {
+        let message = format!("more than {MAX_FOLDERS} folders are mapped");
+        let help = "map the folder around them";
+        return lowering.error(code::BAD_PATH_MAP, &field.key, message, help);
+    }
     for (key, Spanned { value: to, span }) in field.value.iter().flatten() {
         let from = &key.name;
         let fault = |path: &str| folder_fault(path);
@@ -49,6 +61,10 @@ fn folder_fault(path: &str) -> Option<(String, String)> {
         let message = format!("the folder {} is not absolute", quoted(path));
         return Some((message, format!("write `/{}`", path.trim_start_matches("./"))));
     }
+    if path.len() > MAX_FOLDER_BYTES {
+        let message = format!("the folder is longer than {MAX_FOLDER_BYTES} bytes");
+        return Some((message, "map a folder around it".to_owned()));
+    }
     if path == "/" {
         let message = "the root cannot be mapped".to_owned();
         return Some((message, "name the folders, as `/vault: /srv/vault`".to_owned()));
@@ -67,7 +83,7 @@ fn folder_fault(path: &str) -> Option<(String, String)> {
 /// What documents that govern together mean to the kernel: the boundary of each, its paths mapped
 /// as the others say. What cannot be mapped is a finding, without its source line.
 pub(crate) fn boundaries(documents: &[Document]) -> (Vec<Boundary>, Vec<Diagnostic>) {
-    let mut findings = Vec::new();
+    let mut findings = conflicts(documents);
     let mapped = |(index, document): (usize, &Document)| {
         let others = documents.iter().enumerate().filter(|(other, _)| *other != index);
         let map: Vec<&PathMapping> = others.flat_map(|(_, other)| &other.path_map).collect();
@@ -77,6 +93,27 @@ pub(crate) fn boundaries(documents: &[Document]) -> (Vec<Boundary>, Vec<Diagnost
     };
     let boundaries = documents.iter().enumerate().map(mapped).collect();
     (boundaries, findings)
+}
+
+/// Two documents that map one folder to two: neither is right, and a rule can be in one place only.
+fn conflicts(documents: &[Document]) -> Vec<Diagnostic> {
+    let mut known: HashMap<&str, &PathMapping> = HashMap::new();
+    let mut findings = Vec::new();
+    for one in documents.iter().flat_map(|document| &document.path_map) {
+        let first = known.entry(&one.from).or_insert(one);
+        if first.to != one.to {
+            let message = format!(
+                "{} is mapped to {} at {}, and to {} here",
+                quoted(&one.from),
+                quoted(&first.to),
+                first.place,
+                quoted(&one.to)
+            );
+            let finding = Diagnostic::error(code::BAD_PATH_MAP, one.place.clone(), 1, message);
+            findings.push(finding.with_help("map the folder once"));
+        }
+    }
+    findings
 }
 
 fn apply(map: &[&PathMapping], boundary: &mut Boundary, findings: &mut Vec<Diagnostic>) {

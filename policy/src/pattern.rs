@@ -60,6 +60,11 @@ pub(crate) fn check_leniently(
     check_glob(span, pattern, syntax, lowering)
 }
 
+/// Whether a literal path can be one of the kernel's.
+pub(crate) fn is_usable(path: &str) -> bool {
+    not_absolute(path).is_none() && abnormal(path).is_none() && path.len() <= MAX_BYTES
+}
+
 fn check_glob(span: &Span, pattern: &str, syntax: GlobSyntax, lowering: &mut Lowering<'_>) -> bool {
     let Some(error) = glob_error(pattern, syntax) else { return true };
     let (place, length) = span.within(error.at);
@@ -87,6 +92,10 @@ fn not_absolute(pattern: &str) -> Option<(String, String)> {
     {
         let help = "write the path as Linux has it, as `/srv/work/**`".into();
         return Some((format!("{shown} is a Windows path"), help));
+    }
+    if pattern.starts_with('$') {
+        let help = "write the folder out: a policy holds whatever the environment says".into();
+        return Some((format!("a variable in {shown} has no meaning to the kernel"), help));
     }
     if let Some(rest) = pattern.strip_prefix('~') {
         let help = match rest.starts_with('/') {

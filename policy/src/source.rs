@@ -33,6 +33,7 @@ impl Source {
     /// that are read stays together in the last one, and is refused there.
     pub fn documents(&self) -> Vec<Self> {
         const MOST: usize = 64;
+        const MAX_PADDING: usize = 1 << 20;
         let mut starts = Vec::new();
         let (mut at, mut lines) = (0, 0);
         for line in self.text.split_inclusive('\n') {
@@ -58,7 +59,16 @@ impl Source {
         } else {
             starts.insert(0, (0, 0));
         }
+        // A separator behind the last document begins none.
+        starts.pop_if(|(start, _)| {
+            *start > 0 && is_blank(self.text.get(*start + 3..).unwrap_or_default())
+        });
         starts.truncate(MOST);
+        // Each document is read behind as many empty lines as stand before it. Where that comes to
+        // more than anybody writes, the text is left whole, and refused.
+        if starts.iter().map(|(_, lines)| lines).sum::<usize>() > MAX_PADDING {
+            return vec![self.clone()];
+        }
         let ends = starts.iter().skip(1).map(|(start, _)| *start).chain([self.text.len()]);
         let document = |(&(start, lines), end): (&(usize, usize), usize)| {
             let text = self.text.get(start..end).unwrap_or_default();
@@ -83,13 +93,14 @@ impl Source {
             let (line, column) = at(nul);
             return Err(not_text(self.place(line, column), "a NUL byte"));
         }
-        match lone_return(&self.text) {
+        match hidden_break(&self.text) {
             None => Ok(()),
             Some(found) => {
                 let (line, column) = at(found);
-                let message = "a carriage return that is not the end of a line";
-                let help = "YAML takes it for a line break and most programs do not, so that it \
-                            can hide a rule behind a comment; remove it";
+                let message = "a line break that most programs do not show";
+                let help = "some readers of YAML take a carriage return alone, U+0085, U+2028 and \
+                            U+2029 for line breaks, so that it can hide a rule behind a comment; \
+                            remove it, or write it as an escape in quotes";
                 let place = self.place(line, column);
                 let finding = Diagnostic::error(code::UNSUPPORTED_YAML, place, 1, message);
                 Err(Box::new(finding.with_help(help)))
@@ -98,10 +109,13 @@ impl Source {
     }
 }
 
-/// The first carriage return that no line feed follows.
-fn lone_return(text: &str) -> Option<usize> {
-    let mut found = text.match_indices('\r').map(|(at, _)| at);
-    found.find(|at| text.as_bytes().get(at + 1) != Some(&b'\n'))
+/// The first line break of YAML 1.1 or 1.2 that is not one everywhere: a carriage return that no
+/// line feed follows, next line, line separator, paragraph separator.
+fn hidden_break(text: &str) -> Option<usize> {
+    let mut found = text.match_indices(['\r', '\u{85}', '\u{2028}', '\u{2029}']);
+    let is_hidden =
+        |(at, found): &(usize, &str)| *found != "\r" || text.as_bytes().get(at + 1) != Some(&b'\n');
+    found.find(is_hidden).map(|(at, _)| at)
 }
 
 /// Reads a policy file.

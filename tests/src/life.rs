@@ -217,7 +217,7 @@ fn same_name(context: &mut Context) -> Result<(), Failure> {
     let first = named(script).start()?;
     let start = Instant::now();
     while fs::symlink_metadata("/tmp/sec0-up").is_err() {
-        ensure(start.elapsed() < Duration::from_secs(30), || "the first does not begin".into())?;
+        ensure(start.elapsed() < Duration::from_secs(120), || "the first does not begin".into())?;
         thread::sleep(Duration::from_millis(5));
     }
     let second = named("echo started").end();

@@ -105,7 +105,7 @@ fn start_waiting(context: &Context, base: &Path) -> Result<(Running, u32), Failu
     let act = format!("read-when-told {} {} {}", at("out/secret"), at("work/pid"), at("work/go"));
     let running = Run::acts(context, &[act], false).policy(&file).start()?;
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(30) {
+    while start.elapsed() < Duration::from_secs(120) {
         let said = fs::read_to_string(base.join("work/pid")).unwrap_or_default();
         if let Ok(process) = said.parse() {
             return Ok((running, process));

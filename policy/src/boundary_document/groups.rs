@@ -1,6 +1,6 @@
 //! The groups of a `boundary` document, rule by rule.
 
-use std::ops::RangeInclusive;
+use std::{collections::HashSet, ops::RangeInclusive};
 
 use super::{
     DestinationRule, FileRule, Group, ListenRule, ProgramRule, ProtocolWord, SocketRule, Syntax,
@@ -14,7 +14,7 @@ use crate::{
     diagnostic::{code, quoted},
     document::Spanned,
     lowering::Lowering,
-    model::{Field, Scalar, value},
+    model::{Field, Scalar, items, value},
     pattern,
     suggestion::nearest,
 };
@@ -32,6 +32,7 @@ pub(crate) const RIGHTS: [(&str, Rights); 6] = [
 
 pub(super) fn files(group: &Group<'_, FileRule>, lowering: &mut Lowering<'_>) {
     add_path_group(group, Rights::FILES, lowering);
+    warn_of_open_folders(group, lowering);
     for Spanned { value: rule, .. } in group.rules {
         let Some(path) = &rule.path else { continue };
         let Some(pattern) = &path.value else { continue };
@@ -47,6 +48,39 @@ pub(super) fn files(group: &Group<'_, FileRule>, lowering: &mut Lowering<'_>) {
             if is_usable && !rights.is_empty() {
                 lowering.path_rule(&path.span, pattern, syntax, effect, rights);
             }
+        }
+    }
+}
+
+/// Warns of a name that looks like a folder's and may not be read, where all below it may be: to
+/// deny what is in it takes a rule of its own.
+fn warn_of_open_folders(group: &Group<'_, FileRule>, lowering: &mut Lowering<'_>) {
+    let names_read = |words: &Option<Field<Vec<Spanned<String>>>>| {
+        items(words).iter().any(|word| word.value == "read")
+    };
+    let is_plain = |rule: &&FileRule| syntax(&rule.syntax) == GlobSyntax::Component;
+    let rules = || group.rules.iter().map(|rule| &rule.value).filter(is_plain);
+    let path = |rule: &'_ FileRule| rule.path.as_ref().and_then(|path| path.value.clone());
+    let allowed: Vec<String> =
+        rules().filter(|rule| names_read(&rule.allow)).filter_map(path).collect();
+    let denied: HashSet<String> =
+        rules().filter(|rule| names_read(&rule.deny)).filter_map(path).collect();
+    if allowed.len().saturating_mul(denied.len()) > pattern::MAX_PAIRS {
+        return;
+    }
+    for rule in rules().filter(|rule| names_read(&rule.deny)) {
+        let Some(field) = &rule.path else { continue };
+        let Some(name) = &field.value else { continue };
+        let last = name.rsplit('/').next().unwrap_or_default();
+        let is_literal = pattern::literal_start(name) == name && !last.is_empty();
+        let is_open =
+            allowed.iter().any(|one| pattern::is_about_all_below(one, GlobSyntax::Component, name));
+        let all_below = format!("{name}/**");
+        if is_literal && !last.contains('.') && is_open && !denied.contains(&all_below) {
+            let message =
+                format!("if {} is a folder, what is in it may still be read", quoted(name));
+            let help = format!("deny `{all_below}` as well");
+            lowering.warning(code::SURPRISING, &field.span, message, &help);
         }
     }
 }
@@ -246,7 +280,7 @@ fn add_path_group<T>(group: &Group<'_, T>, rights: Rights, lowering: &mut Loweri
 }
 
 fn warn_if_empty<T>(group: &Group<'_, T>, lowering: &mut Lowering<'_>) {
-    if group.rules.is_empty() {
+    if group.is_empty {
         lowering.warn_empty(group.name, group.key);
     }
 }

@@ -235,6 +235,8 @@ pub struct Rules<T> {
     pub rules: Vec<Spanned<T>>,
     /// Where the list of rules is written.
     pub span: Span,
+    /// Whether the list has no items, not even such as are no rules.
+    pub is_empty: bool,
 }
 
 impl<T: Model> Model for Rules<T> {
@@ -247,6 +249,7 @@ impl<T: Model> Model for Rules<T> {
             _ => return None,
         };
         let mode = Field::read(node, "mode");
-        Some(Self { mode, rules: Vec::read(list)?, span: list.span.clone() })
+        let is_empty = list.items().is_empty();
+        Some(Self { mode, rules: Vec::read(list)?, span: list.span.clone(), is_empty })
     }
 }

@@ -87,7 +87,31 @@ fn what_this_version_does_not_enforce_is_said_and_listed() {
     let lines: Vec<u32> = document.unenforced().iter().map(|(place, _)| place.line).collect();
     assert_eq!(lines, [5, 6, 7]);
     let empty = format!("boundary: 1\n{FILES}listen: []\nsockets: []\nbudgets: {{}}\n");
-    assert!(crate::testing::document(&empty, Dialect::Boundary).unenforced().is_empty());
+    // An empty list allows nothing, and that is not enforced either.
+    assert_eq!(crate::testing::document(&empty, Dialect::Boundary).unenforced().len(), 2);
+    let text = "boundary: 1\negress: [{ host: '*.c', deny: true }, { host: a.c, deny: true }]\n";
+    let egress = crate::testing::document(text, Dialect::Boundary);
+    assert_eq!(egress.unenforced().len(), 1, "the names of a pattern have no addresses");
+}
+
+#[test]
+fn a_folder_that_is_denied_and_open_below_is_said() {
+    for (rules, is_said) in [
+        ("{ path: /srv/**, allow: [read] }, { path: /srv/secret, deny: [read] }", true),
+        (
+            "{ path: /srv/**, allow: [read] }, { path: /srv/secret, deny: [read] }, \
+             { path: /srv/secret/**, deny: [read] }",
+            false,
+        ),
+        ("{ path: /srv/**, allow: [read] }, { path: /srv/.env, deny: [read] }", false),
+        ("{ path: /srv/**, allow: [read] }, { path: /srv/Makefile, deny: [write] }", false),
+        ("{ path: /srv/a, allow: [read] }, { path: /srv/secret, deny: [read] }", false),
+    ] {
+        let text = format!("boundary: 1\nfiles: [{rules}]\n");
+        assert_eq!(warnings(&text).contains(&code::SURPRISING), is_said, "{rules}");
+    }
+    let text = "boundary: 1\negress: [{ cidr: 64:ff9b::/32, deny: true }]\n";
+    assert!(warnings(text).contains(&code::SURPRISING), "IPv4 in another form");
 }
 
 #[test]

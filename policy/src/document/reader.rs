@@ -313,6 +313,12 @@ fn advice(line: &str, has_tab: bool) -> Option<&'static str> {
     if has_tab {
         return Some("YAML is indented with spaces; replace the tab");
     }
+    if let Some((_, pattern)) = line.split_once("path:")
+        && pattern.trim_start().starts_with('/')
+        && pattern.split([' ', ',']).any(|word| word.contains(['{', '[']) && word.contains('/'))
+    {
+        return Some("quote a pattern that has braces or brackets: \"/srv/{a,b}/**\"");
+    }
     if value.starts_with(['*', '@', '`', '%', '&', '!']) || value.contains(": *") {
         return Some("quote a value that begins with one of * & ! % @ `: \"*.example.com\"");
     }

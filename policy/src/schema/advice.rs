@@ -25,12 +25,15 @@ pub(super) fn advice(shape: Shape, node: &Node) -> Option<String> {
         (Shape::Text | Shape::NonEmptyText | Shape::Form(_), Value::Number(number)) => {
             Some(format!("put it in quotes: \"{}\"", number.text))
         }
-        (
-            Shape::Text | Shape::NonEmptyText | Shape::OneOf(_) | Shape::Form(_),
-            Value::Boolean(value),
-        ) => Some(format!("put it in quotes: \"{value}\"")),
+        (Shape::OneOf(words), Value::Boolean(_)) => Some(format!("it is one of {}", listed(words))),
+        (Shape::Text | Shape::NonEmptyText | Shape::Form(_), Value::Boolean(value)) => {
+            Some(format!("put it in quotes: \"{value}\""))
+        }
         (Shape::List(item), Value::Text(text)) if item.properties().is_empty() => {
             Some(format!("write it as a list: [\"{text}\"]"))
+        }
+        (Shape::List(_) | Shape::Group(_), Value::Text(_)) => {
+            Some("write a list: each item on a line of its own, behind a `-`; `[]` is none".into())
         }
         (Shape::List(_), Value::Number(number)) => {
             Some(format!("write it as a list: [{}]", number.text))

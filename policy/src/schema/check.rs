@@ -48,10 +48,12 @@ impl<'a> Check<'a> {
             (Shape::OneOf(words), Value::Text(text)) => self.one_of(node, text, words),
             (Shape::Group(item), Value::Mapping(_)) => self.group(node, item, key),
             (Shape::List(item) | Shape::Group(item), Value::List(items)) => {
+                self.path.push("[]");
                 // An item has no key of its own to point at.
                 for value in items {
                     self.node(value, *item, (&value.span.place, 1));
                 }
+                self.path.pop();
             }
             (Shape::Mapping(fields), Value::Mapping(_)) => self.mapping(node, fields, key),
             (Shape::Dependent(inner, _), _) => self.node(node, *inner, key),
@@ -107,8 +109,13 @@ impl<'a> Check<'a> {
                 None => format!("the document needs the key `{}`", field.name),
             };
             let (place, length) = (key.0.clone(), key.1);
-            let finding = Diagnostic::error(code::MISSING_KEY, place, length, message)
-                .with_help(format!("add `{}: {}`", field.name, field.shape.example()));
+            let finding =
+                Diagnostic::error(code::MISSING_KEY, place, length, message).with_help(match field
+                    .shape
+                {
+                    Shape::Boolean => format!("add `{0}: true` or `{0}: false`", field.name),
+                    shape => format!("add `{}: {}`", field.name, shape.example()),
+                });
             self.diagnostics.push(finding);
         }
     }
@@ -126,7 +133,10 @@ impl<'a> Check<'a> {
         };
         let message = format!("unknown key {}{place}", quoted(&key.name));
         let meant = nearest(&key.name, free.iter().copied());
+        let allows = fields.iter().find(|field| field.name == "allow");
+        let takes_truth = allows.is_some_and(|field| matches!(field.shape, Shape::Boolean));
         let help = match meant {
+            _ if key.name == "deny" && takes_truth => "write `allow: false`".to_owned(),
             Some(meant) => format!("did you mean `{meant}`?"),
             None => match home(self.root, &key.name) {
                 Some(home) => format!("`{}` belongs in `{home}`; is it indented right?", key.name),
@@ -186,7 +196,7 @@ impl<'a> Check<'a> {
 
     /// The node at hand, for a message.
     fn name(&self) -> String {
-        quoted(&self.path.join("."))
+        quoted(&self.path.join(".").replace(".[]", "[]"))
     }
 }
 

@@ -117,7 +117,7 @@ impl<'a> Tools<'a> {
         for tool in [TOOL, "filesystem.write"] {
             for Spanned { value, span } in self.denylist(tool) {
                 let path = Some(value).filter(|text| !text.contains("..")).map(|text| normal(text));
-                if let Some(path) = path.filter(|path| path.starts_with('/')) {
+                if let Some(path) = path.filter(|path| pattern::is_usable(path)) {
                     lowering.path_rule(span, &path, GlobSyntax::Prefix, Effect::Deny, DELETE);
                 }
             }

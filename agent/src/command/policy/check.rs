@@ -41,7 +41,8 @@ fn print(policies: &Policies, out: &mut impl Write) -> io::Result<()> {
     if errors + warnings > 0 {
         writeln!(out, "{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
     }
-    if let Some(finding) = policies.findings.first() {
+    let worst = policies.findings.iter().find(|finding| finding.is_error());
+    if let Some(finding) = worst.or_else(|| policies.findings.first()) {
         writeln!(out, "`ringfence policy explain {}` says more", finding.code)?;
     }
     Ok(())

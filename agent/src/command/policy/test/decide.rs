@@ -61,6 +61,7 @@ pub(super) fn answer(ask: &Ask, tables: &Tables, boundaries: &[Boundary]) -> Ans
         Ask::Resolve(name) => {
             let decision = hosts::decide_lookup(boundaries, name);
             Answer::by_name(Action::Resolve, name, &decision, Reason::UnlistedName, tables)
+                .with_note("this version does not judge names, only where packets go")
         }
         Ask::Listen(port) => {
             let note = "not governed by this version";

@@ -203,7 +203,7 @@ fn destinations_and_kinds_of_socket() {
             ),
             (
                 "--resolve a.example",
-                "deny resolve a.example: unlisted_name (a.yaml:2: the destination is allowed by no rule)",
+                "deny resolve a.example: unlisted_name (a.yaml:2: the destination is allowed by no rule; this version does not judge names, only where packets go)",
             ),
             ("--listen 8080", "allow listen 8080 tcp (not governed by this version)"),
             ("--socket tcp", "allow socket tcp (where it may go is another question)"),
