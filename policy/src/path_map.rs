@@ -28,6 +28,8 @@ pub struct PathMapping {
 
 /// How many folders a document may map: each rule is held against each.
 const MAX_FOLDERS: usize = 64;
+/// How many pairs of a rule and a folder all documents together may have.
+const MAX_PAIRS: usize = 1 << 18;
 /// The longest folder in bytes: as long as a key may be without `?` (YAML 1.2.2, section 7.4.3).
 const MAX_FOLDER_BYTES: usize = 1000;
 
@@ -84,6 +86,18 @@ fn folder_fault(path: &str) -> Option<(String, String)> {
 /// as the others say. What cannot be mapped is a finding, without its source line.
 pub(crate) fn boundaries(documents: &[Document]) -> (Vec<Boundary>, Vec<Diagnostic>) {
     let mut findings = conflicts(documents);
+    let rules: usize = documents.iter().map(|document| document.boundary.path_rules.len()).sum();
+    let maps: usize = documents.iter().map(|document| document.path_map.len()).sum();
+    let one = documents.iter().flat_map(|document| &document.path_map).next();
+    if let Some(one) = one.filter(|_| maps.saturating_mul(rules) > MAX_PAIRS) {
+        let message = format!(
+            "{maps} folders are mapped for {rules} rules: more than can be held against each other"
+        );
+        let finding = Diagnostic::error(code::BAD_PATH_MAP, one.place.clone(), 1, message);
+        findings.push(finding.with_help("map the folder around them"));
+        let plain = documents.iter().map(|document| document.boundary.clone());
+        return (plain.collect(), findings);
+    }
     let mapped = |(index, document): (usize, &Document)| {
         let others = documents.iter().enumerate().filter(|(other, _)| *other != index);
         let map: Vec<&PathMapping> = others.flat_map(|(_, other)| &other.path_map).collect();
@@ -129,22 +143,44 @@ fn apply(map: &[&PathMapping], boundary: &mut Boundary, findings: &mut Vec<Diagn
         // The innermost folder says where the path is.
         let holds = |one: &&&PathMapping| holds(&one.from, literal, &written, rule.syntax);
         let own = map.iter().filter(holds).max_by_key(|one| one.from.len()).copied();
-        if let Some(one) = own {
+        let moved = |one: &PathMapping| {
             let below = written.get(one.from.len()..).unwrap_or_default();
-            rule.pattern = match rule.syntax {
+            match rule.syntax {
                 GlobSyntax::Prefix => format!("{}{below}", one.to),
                 GlobSyntax::Component | GlobSyntax::Crossing => {
                     format!("{}{below}", pattern::escaped(&one.to))
                 }
-            };
+            }
+        };
+        // What is denied stays denied by every name that it has or had: a folder may be found at
+        // its old place as well, and a wider rule may allow that.
+        if rule.effect == Effect::Deny && own.is_some() {
+            let outer = map
+                .iter()
+                .filter(holds)
+                .filter(|one| !own.is_some_and(|own| std::ptr::eq(own, **one)));
+            let names = outer.map(|one| moved(one)).chain([written.clone()]);
+            let also = names.map(|pattern| PathRule { pattern, ..rule.clone() });
+            boundary.path_rules.extend(also.collect::<Vec<_>>());
+        }
+        if let Some(one) = own {
+            rule.pattern = moved(one);
         }
         // What else is mapped within the folder that the pattern is about.
         let is_other = |one: &&&PathMapping| own.is_none_or(|own| !std::ptr::eq(own, **one));
+        let mut is_told = false;
         for one in map.iter().filter(is_other) {
             if pattern::is_about_all_below(&written, rule.syntax, &one.from) {
                 let (pattern, syntax) = (format!("{}/**", one.to), GlobSyntax::Prefix);
                 boundary.path_rules.push(PathRule { pattern, syntax, ..rule.clone() });
-            } else if literal.len() < written.len() && may_reach(literal, &one.from) {
+            } else if let Some(matches) = pattern::of_last_names(&written, rule.syntax) {
+                // It matches below the folder wherever that is; the folder itself has a new name.
+                if one.from.rsplit('/').next().is_some_and(matches) {
+                    let (pattern, syntax) = (pattern::escaped(&one.to), GlobSyntax::Component);
+                    boundary.path_rules.push(PathRule { pattern, syntax, ..rule.clone() });
+                }
+            } else if literal.len() < written.len() && may_reach(literal, &one.from) && !is_told {
+                is_told = true;
                 findings
                     .push(unmapped(&PathRule { pattern: written.clone(), ..rule.clone() }, one));
             }
@@ -167,7 +203,12 @@ fn unmapped(rule: &PathRule, one: &PathMapping) -> Diagnostic {
         quoted(&rule.pattern),
         one.from
     );
-    let help = format!("write a rule for `{}` of its own", one.from);
+    let help = match rule.effect {
+        Effect::Allow => format!("write a rule for `{}` of its own", one.from),
+        Effect::Deny => {
+            format!("write it as rules that begin with a folder, of which one is `{}/…`", one.from)
+        }
+    };
     let length = u32::try_from(rule.pattern.chars().count()).unwrap_or(1);
     let (place, code) = (rule.place.clone(), code::UNMAPPED_PATTERN);
     let finding = match rule.effect {
@@ -238,7 +279,11 @@ mod tests {
             ("path: /data, syntax: prefix, deny: [read]", ("/srv/v/** /data", 0, 0)),
             ("path: '/da*', syntax: crossing, deny: [read]", ("/srv/v/** /da*", 0, 0)),
             ("path: /**, deny: [read]", ("/srv/v/** /**", 0, 0)),
-            ("path: /data/vault/x, deny: [read]", ("/srv/v/x", 0, 0)),
+            ("path: /data/vault/x, deny: [read]", ("/data/vault/x /srv/v/x", 0, 0)),
+            ("path: /data/vault/x, allow: [read]", ("/srv/v/x", 0, 0)),
+            ("path: '/**/*.key', deny: [read]", ("/**/*.key", 0, 0)),
+            ("path: '/**/v*', deny: [read]", ("/srv/v /**/v*", 0, 0)),
+            ("path: '/**/vault/x', deny: [read]", ("/**/vault/x", 1, 1)),
             ("path: /data, deny: [read]", ("/data", 0, 0)),
             ("path: /data/*, deny: [read]", ("/data/*", 1, 1)),
             ("path: '/data/v*/**', deny: [read]", ("/data/v*/**", 1, 1)),
@@ -258,11 +303,16 @@ mod tests {
         let text = "boundary: 1\nfiles: [{ path: /vault/**, deny: [read] }]\n";
         let all = document(text, Dialect::Boundary);
         let (mapped, _) = boundaries(&[all, map("/vault: /a, /vault/in: /b")]);
-        assert_eq!(patterns(&mapped[0]), ["/b/**", "/a/**"]);
+        assert_eq!(patterns(&mapped[0]), ["/vault/**", "/b/**", "/a/**"]);
         // What has been mapped is not mapped again.
         let all = document(text, Dialect::Boundary);
         let (mapped, findings) = boundaries(&[all, map("/vault: /a, /a/x: /b")]);
-        assert_eq!((patterns(&mapped[0]), findings.len()), (vec!["/a/**"], 0));
+        assert_eq!((patterns(&mapped[0]), findings.len()), (vec!["/vault/**", "/a/**"], 0));
+        // What is denied stays denied by every name that it has or had.
+        let text = "boundary: 1\nfiles: [{ path: /vault/in/**, deny: [read] }]\n";
+        let inner = document(text, Dialect::Boundary);
+        let (mapped, _) = boundaries(&[inner, map("/vault: /a, /vault/in: /b")]);
+        assert_eq!(patterns(&mapped[0]), ["/a/in/**", "/vault/in/**", "/b/**"]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod glob;
 
+use globset::GlobBuilder;
+
 use crate::{
     boundary::GlobSyntax,
     diagnostic::{code, quoted},
@@ -191,6 +193,16 @@ pub(crate) fn is_about_all_below(pattern: &str, syntax: GlobSyntax, path: &str) 
         let is_whole = syntax == GlobSyntax::Crossing || start.is_empty() || start.ends_with('/');
         is_whole && literal_start(start) == start && path.starts_with(start)
     })
+}
+
+/// For a pattern that is about the last name of a path, whatever stands before it: which names
+/// those are. As `/**/*.key`.
+pub(crate) fn of_last_names(pattern: &str, syntax: GlobSyntax) -> Option<impl Fn(&str) -> bool> {
+    let name = pattern.strip_prefix("/**/").filter(|_| syntax == GlobSyntax::Component)?;
+    let is_one_name = !name.contains(['/', '{', '[', '\\']) && name != "**";
+    let glob = GlobBuilder::new(name).literal_separator(true).build().ok();
+    let matcher = glob.filter(|_| is_one_name)?.compile_matcher();
+    Some(move |name: &str| matcher.is_match(name))
 }
 
 /// The part of a pattern before the first character that is not meant literally.

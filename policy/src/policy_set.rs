@@ -52,7 +52,7 @@ impl PolicySet {
         }
         let (boundaries, mut later) = path_map::boundaries(&set.documents);
         later.extend(together::check(&set.documents, &boundaries));
-        later.extend(boundaries.iter().flat_map(redundant::names));
+        later.extend(redundant::names(&boundaries));
         set.boundaries = boundaries;
         let later = set.with_lines(later);
         set.findings.extend(later);

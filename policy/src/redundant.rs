@@ -1,7 +1,7 @@
 //! Rules about host names that change nothing. Rules about paths and addresses are judged by the
 //! compiler, which sees all that they match; names are not in its tables.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     boundary::{Boundary, Effect, Egress, EgressRule, Place, Target},
@@ -10,25 +10,33 @@ use crate::{
     pattern::MAX_PAIRS,
 };
 
-/// What is to be said about the names in the egress rules of a boundary. Findings carry no
-/// source line.
-pub(crate) fn names(boundary: &Boundary) -> Vec<Diagnostic> {
-    let Some(egress) = &boundary.egress else { return Vec::new() };
-    let (allows, denies) = (Index::new(egress, Effect::Allow), Index::new(egress, Effect::Deny));
+/// What is to be said about the names in the egress rules of boundaries that govern together.
+/// Findings carry no source line.
+pub(crate) fn names(boundaries: &[Boundary]) -> Vec<Diagnostic> {
     let mut work = MAX_PAIRS;
+    let egress = || boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
+    let patterns = Patterns::new(egress().flat_map(|egress| &egress.rules));
+    egress().flat_map(|egress| in_one(egress, &patterns, &mut work)).collect()
+}
+
+fn in_one(egress: &Egress, patterns: &Patterns<'_>, work: &mut usize) -> Vec<Diagnostic> {
+    let (allows, denies) = (Index::new(egress, Effect::Allow), Index::new(egress, Effect::Deny));
     let mut findings = Vec::new();
     for (number, rule) in egress.rules.iter().enumerate() {
         let Target::Host(host) = &rule.target else { continue };
+        // A pattern has the addresses of those names only that some rule has looked up: that may
+        // be what this rule is for, whatever it says itself.
+        let is_needed = !host.contains('*') && patterns.matches(host, work);
         let (same, other) = match rule.effect {
             Effect::Allow => (&allows, Some(&denies)),
             Effect::Deny => (&denies, None),
         };
-        let denied = other.and_then(|denies| denies.covering(number, rule, host, &mut work));
+        let denied = other.and_then(|denies| denies.covering(number, rule, host, is_needed, work));
         let finding = if let Some(by) = denied {
             let message =
                 format!("{} is never allowed: the rule at {} denies it", quoted(host), by);
             (code::SHADOWED, message, "remove one of the two rules")
-        } else if let Some(by) = same.covering(number, rule, host, &mut work) {
+        } else if let Some(by) = same.covering(number, rule, host, is_needed, work) {
             let message = format!("{} is covered already by the rule at {by}", quoted(host));
             (code::REDUNDANT, message, "remove it, unless the wider rule is the mistake")
         } else if rule.effect == Effect::Deny && allows.is_empty() {
@@ -49,7 +57,6 @@ pub(crate) fn names(boundary: &Boundary) -> Vec<Diagnostic> {
 /// The rules of one effect, by what they can cover.
 struct Index<'a> {
     rules: &'a [EgressRule],
-    effect: Effect,
     /// Rules about one name.
     exact: HashMap<&'a str, Vec<usize>>,
     /// Rules about all names that end in what follows the star: `.example.com`.
@@ -65,7 +72,6 @@ impl<'a> Index<'a> {
     fn new(egress: &'a Egress, effect: Effect) -> Self {
         let mut index = Self {
             rules: &egress.rules,
-            effect,
             exact: HashMap::new(),
             suffixes: HashMap::new(),
             patterns: Vec::new(),
@@ -102,31 +108,40 @@ impl<'a> Index<'a> {
         number: usize,
         rule: &EgressRule,
         host: &str,
+        is_needed: bool,
         work: &mut usize,
     ) -> Option<&'a Place> {
+        let ports = rule.ports.len().max(1);
         let mut first = |list: &[usize], is_candidate: &dyn Fn(usize) -> bool| {
             // Beyond so many pairs a policy goes without this advice.
             *work = work.checked_sub(list.len())?;
-            let covers = |other: &usize| {
-                let wider = &self.rules[*other];
-                let covers_back = is_same(&wider.target, &rule.target) && is_within(wider, rule);
-                let is_later = covers_back && *other > number;
-                *other != number && is_candidate(*other) && is_within(rule, wider) && !is_later
-            };
-            list.iter().copied().find(covers)
+            for &other in list.iter().filter(|other| **other != number) {
+                let wider = &self.rules[other];
+                *work = work.checked_sub(ports.saturating_mul(wider.ports.len()))?;
+                if !is_candidate(other) || !is_within(rule, wider) {
+                    continue;
+                }
+                let covers_back = wider.effect == rule.effect
+                    && is_same(&wider.target, &rule.target)
+                    && is_within(wider, rule);
+                if !covers_back || other < number {
+                    return Some(other);
+                }
+            }
+            None
         };
         let found = 'search: {
             let [v4, v6] = &self.everything;
-            if let (Some(found), Some(_)) = (first(v4, &|_| true), first(v6, &|_| true)) {
+            if !is_needed
+                && let (Some(found), Some(_)) = (first(v4, &|_| true), first(v6, &|_| true))
+            {
                 break 'search Some(found);
             }
             let twins = self.exact.get(host).map_or(&[][..], Vec::as_slice);
             if let Some(found) = first(twins, &|_| true) {
                 break 'search Some(found);
             }
-            // A pattern has the addresses of those names only that other rules have looked up: an
-            // exact name is not covered by it. What denies by a pattern denies these too.
-            if !host.contains('*') && rule.effect == self.effect {
+            if !host.contains('*') {
                 break 'search None;
             }
             let dots = host.char_indices().filter(|(_, c)| *c == '.').map(|(at, _)| at);
@@ -146,6 +161,40 @@ impl<'a> Index<'a> {
 
     const fn is_empty(&self) -> bool {
         self.count == 0
+    }
+}
+
+/// The patterns of all rules, by what they end in.
+struct Patterns<'a> {
+    suffixes: HashSet<&'a str>,
+    others: Vec<&'a str>,
+}
+
+impl<'a> Patterns<'a> {
+    fn new(rules: impl Iterator<Item = &'a EgressRule>) -> Self {
+        let mut patterns = Self { suffixes: HashSet::new(), others: Vec::new() };
+        for rule in rules {
+            let Target::Host(host) = &rule.target else { continue };
+            match host.strip_prefix('*') {
+                _ if !host.contains('*') => {}
+                Some(suffix) if !suffix.contains('*') && suffix.starts_with('.') => {
+                    patterns.suffixes.insert(suffix);
+                }
+                _ => patterns.others.push(host),
+            }
+        }
+        patterns
+    }
+
+    /// Whether a pattern is about the name; `true` also when there are too many to tell.
+    fn matches(&self, host: &str, work: &mut usize) -> bool {
+        let mut dots = host.char_indices().filter(|(_, c)| *c == '.').map(|(at, _)| at);
+        if dots.any(|at| host.get(at..).is_some_and(|suffix| self.suffixes.contains(suffix))) {
+            return true;
+        }
+        let Some(rest) = work.checked_sub(self.others.len()) else { return true };
+        *work = rest;
+        self.others.iter().any(|pattern| matches_pattern(pattern, host))
     }
 }
 
@@ -181,7 +230,7 @@ mod tests {
     fn found(rules: &str) -> Vec<(&'static str, u32)> {
         let text = format!("boundary: 1\negress:\n{rules}");
         let document = document(&text, Dialect::Boundary);
-        names(&document.boundary).iter().map(|found| (found.code, found.place.line)).collect()
+        names(&[document.boundary]).iter().map(|found| (found.code, found.place.line)).collect()
     }
 
     #[test]
@@ -195,7 +244,8 @@ mod tests {
                 "  - { host: a.c }\n  - { cidr: 0.0.0.0/0 }\n  - { cidr: '::/0' }\n",
                 &[(code::REDUNDANT, 3)],
             ),
-            ("  - { host: a.c }\n  - { host: '*.c', deny: true }\n", &[(code::SHADOWED, 3)]),
+            ("  - { host: a.c }\n  - { host: a.c, deny: true }\n", &[(code::SHADOWED, 3)]),
+            ("  - { host: '*.a.c' }\n  - { host: '*.c', deny: true }\n", &[(code::SHADOWED, 3)]),
             ("  - { host: b.c, deny: true }\n", &[(code::DENY_TAKES_NOTHING, 3)]),
         ] {
             assert_eq!(found(rules), expected, "{rules}");
@@ -218,6 +268,9 @@ mod tests {
             // A pattern has the addresses of names that other rules have looked up.
             "  - { host: a.b.c }\n  - { host: '*.b.c' }\n",
             "  - { host: '*' }\n  - { host: a.c, deny: true }\n  - { host: '*.c', deny: true }\n",
+            "  - { host: a.c }\n  - { host: '*.c', deny: true }\n",
+            "  - { host: a.c }\n  - { host: '*', ports: [443] }\n  - { host: '*.c' }\n",
+            "  - { host: a.c }\n  - { host: '*' }\n  - { host: '*.c', deny: true }\n",
             // Two names may share an address.
             "  - { host: a.c }\n  - { host: b.c, deny: true }\n",
         ] {

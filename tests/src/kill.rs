@@ -98,7 +98,7 @@ impl Stage {
     fn goes_on(&self) -> bool {
         let (_, before) = counts(&self.counts);
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(2) {
+        while start.elapsed() < Duration::from_secs(60) {
             if counts(&self.counts).1 > before + 20 {
                 return true;
             }

@@ -61,22 +61,28 @@ fn warn_of_open_folders(group: &Group<'_, FileRule>, lowering: &mut Lowering<'_>
     let is_plain = |rule: &&FileRule| syntax(&rule.syntax) == GlobSyntax::Component;
     let rules = || group.rules.iter().map(|rule| &rule.value).filter(is_plain);
     let path = |rule: &'_ FileRule| rule.path.as_ref().and_then(|path| path.value.clone());
-    let allowed: Vec<String> =
+    let allowed: HashSet<String> =
         rules().filter(|rule| names_read(&rule.allow)).filter_map(path).collect();
-    let denied: HashSet<String> =
+    let denied: Vec<String> =
         rules().filter(|rule| names_read(&rule.deny)).filter_map(path).collect();
     if allowed.len().saturating_mul(denied.len()) > pattern::MAX_PAIRS {
         return;
     }
+    let denied: HashSet<String> = denied.into_iter().collect();
     for rule in rules().filter(|rule| names_read(&rule.deny)) {
         let Some(field) = &rule.path else { continue };
         let Some(name) = &field.value else { continue };
         let last = name.rsplit('/').next().unwrap_or_default();
-        let is_literal = pattern::literal_start(name) == name && !last.is_empty();
-        let is_open =
-            allowed.iter().any(|one| pattern::is_about_all_below(one, GlobSyntax::Component, name));
+        // A name such as `key.pem` is hardly a folder's, and `.ssh` may well be.
+        let may_be_folder = !last.is_empty() && !last.trim_start_matches('.').contains('.');
         let all_below = format!("{name}/**");
-        if is_literal && !last.contains('.') && is_open && !denied.contains(&all_below) {
+        if !may_be_folder || pattern::literal_start(name) != name || denied.contains(&all_below) {
+            continue;
+        }
+        let is_open = |one: &String| {
+            *one == all_below || pattern::is_about_all_below(one, GlobSyntax::Component, name)
+        };
+        if allowed.iter().any(is_open) {
             let message =
                 format!("if {} is a folder, what is in it may still be read", quoted(name));
             let help = format!("deny `{all_below}` as well");

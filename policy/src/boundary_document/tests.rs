@@ -103,7 +103,9 @@ fn a_folder_that_is_denied_and_open_below_is_said() {
              { path: /srv/secret/**, deny: [read] }",
             false,
         ),
-        ("{ path: /srv/**, allow: [read] }, { path: /srv/.env, deny: [read] }", false),
+        ("{ path: /srv/**, allow: [read] }, { path: /srv/.ssh, deny: [read] }", true),
+        ("{ path: /srv/a/**, allow: [read] }, { path: /srv/a, deny: [read] }", true),
+        ("{ path: /srv/**, allow: [read] }, { path: /srv/key.pem, deny: [read] }", false),
         ("{ path: /srv/**, allow: [read] }, { path: /srv/Makefile, deny: [write] }", false),
         ("{ path: /srv/a, allow: [read] }, { path: /srv/secret, deny: [read] }", false),
     ] {

@@ -30,7 +30,7 @@ pub(super) fn advice(shape: Shape, node: &Node) -> Option<String> {
             Some(format!("put it in quotes: \"{value}\""))
         }
         (Shape::List(item), Value::Text(text)) if item.properties().is_empty() => {
-            Some(format!("write it as a list: [\"{text}\"]"))
+            Some(format!("write it as a list: [{}]", serde_json::Value::from(text.as_str())))
         }
         (Shape::List(_) | Shape::Group(_), Value::Text(_)) => {
             Some("write a list: each item on a line of its own, behind a `-`; `[]` is none".into())
@@ -54,7 +54,7 @@ pub(super) fn advice(shape: Shape, node: &Node) -> Option<String> {
                 Err(_) => format!("write a number, as `{}`", shape.example()),
             })
         }
-        (Shape::Whole(..), Value::Number(number)) => {
+        (Shape::Whole(..), Value::Number(number)) if number.value.is_finite() => {
             Some(format!("write it without a fraction: `{}`", number.value.round()))
         }
         _ => None,

@@ -136,7 +136,9 @@ impl<'a> Check<'a> {
         let allows = fields.iter().find(|field| field.name == "allow");
         let takes_truth = allows.is_some_and(|field| matches!(field.shape, Shape::Boolean));
         let help = match meant {
-            _ if key.name == "deny" && takes_truth => "write `allow: false`".to_owned(),
+            _ if key.name == "deny" && takes_truth => {
+                "write `allow` instead: `false` refuses".to_owned()
+            }
             Some(meant) => format!("did you mean `{meant}`?"),
             None => match home(self.root, &key.name) {
                 Some(home) => format!("`{}` belongs in `{home}`; is it indented right?", key.name),
