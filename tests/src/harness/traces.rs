@@ -12,7 +12,7 @@ use std::{
 use crate::sys;
 
 /// How long what a test ended may take to be gone: the kernel frees programs in its own time.
-const SETTLING: Duration = Duration::from_secs(15);
+const SETTLING: Duration = Duration::from_secs(60);
 
 /// What ringfence or a test might leave in the kernel.
 pub(super) struct Traces {
