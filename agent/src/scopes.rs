@@ -5,6 +5,8 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -17,6 +19,8 @@ const BPFFS: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` (`linux/magic.h`).
 const BPFFS_MAGIC: u64 = 0xcafe_4a11;
 const LOCKS: &str = "/run/ringfence";
+/// How long a name is waited for that another process has.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The folder that a scope's links are pinned in.
 pub(crate) fn pins(scope: &str) -> PathBuf {
@@ -78,6 +82,23 @@ impl Ownership {
                 .is_ok_and(|now| lock.metadata().is_ok_and(|own| own.ino() == now.ino()));
             if is_current {
                 return Ok(Some(Self { _lock: lock, path }));
+            }
+        }
+    }
+
+    /// Takes a scope's name as [`Self::take`] does, and waits a little where another process has
+    /// it: one that starts looks for what others left, and holds each name that it finds for a
+    /// moment, the name of one that starts beside it too.
+    ///
+    /// # Errors
+    ///
+    /// When the lock cannot be made.
+    pub(crate) fn take_in_time(scope: &str) -> Result<Option<Self>> {
+        let start = Instant::now();
+        loop {
+            match Self::take(scope)? {
+                None if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(10)),
+                taken => return Ok(taken),
             }
         }
     }

@@ -115,7 +115,7 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
     findings.push(finding("memory under lockdown", probe::reading_method()));
     let name = format!("doctor-{}", std::process::id());
     let trial = || -> Result<Vec<Finding>> {
-        let Some(ownership) = scopes::Ownership::take(&name)? else {
+        let Some(ownership) = scopes::Ownership::take_in_time(&name)? else {
             anyhow::bail!("another doctor of the same number is at work");
         };
         let cgroup = Cgroup::create(&name)?;

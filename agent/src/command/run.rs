@@ -144,7 +144,7 @@ struct Scope {
 
 impl Scope {
     fn create(name: &str, image: &[u8]) -> Result<(Self, RingBuf<MapData>)> {
-        let Some(ownership) = scopes::Ownership::take(name)? else {
+        let Some(ownership) = scopes::Ownership::take_in_time(name)? else {
             bail!("a scope named `{name}` is in use by another `ringfence run`");
         };
         let cgroup = match Cgroup::create(name) {
