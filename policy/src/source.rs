@@ -60,16 +60,17 @@ impl Source {
             starts.insert(0, (0, 0));
         }
         // A separator behind the last document begins none.
-        starts.pop_if(|(start, _)| {
+        let last = starts.pop_if(|(start, _)| {
             *start > 0 && is_blank(self.text.get(*start + 3..).unwrap_or_default())
         });
+        let text_end = last.map_or(self.text.len(), |(start, _)| start);
         starts.truncate(MOST);
         // Each document is read behind as many empty lines as stand before it. Where that comes to
         // more than anybody writes, the text is left whole, and refused.
         if starts.iter().map(|(_, lines)| lines).sum::<usize>() > MAX_PADDING {
             return vec![self.clone()];
         }
-        let ends = starts.iter().skip(1).map(|(start, _)| *start).chain([self.text.len()]);
+        let ends = starts.iter().skip(1).map(|(start, _)| *start).chain([text_end]);
         let document = |(&(start, lines), end): (&(usize, usize), usize)| {
             let text = self.text.get(start..end).unwrap_or_default();
             Self { name: Arc::clone(&self.name), text: "\n".repeat(lines) + text }
@@ -202,6 +203,13 @@ mod tests {
         for text in ["", "boundary: 1\n", "# nothing\n", "a: b\n---x: 1\n"] {
             let source = Source::new("a.yaml", text);
             assert_eq!(source.documents(), std::slice::from_ref(&source), "{text}");
+        }
+        // A separator behind the last document begins none, and leaves nothing in it.
+        for end in ["---\n", "--- # end\n\n# nothing\n", "---"] {
+            let source = Source::new("a.yaml", format!("boundary: 1\n{end}"));
+            let documents = source.documents();
+            assert_eq!(documents.len(), 1, "{end}");
+            assert!(parse(&documents[0], None).document.is_some(), "{end}");
         }
         // The separator before the only document is no second one.
         let source = Source::new("a.yaml", "---\nboundary: 1\n");
