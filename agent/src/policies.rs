@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use ringfence_policy::{Document, Mode, Place, PolicySet, Source, compile::Tables, read_source};
+use ringfence_policy::{Document, Mode, Place, PolicySet, Source, compile::Tables};
 
 use crate::resolve;
 
@@ -23,8 +23,10 @@ pub(crate) struct Policy {
 /// When a document has errors, asks for what is not enforced (unless `allow_degraded`), or cannot
 /// be compiled. Nothing is half applied.
 pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) -> Result<Policy> {
-    let sources = if files.is_empty() { vec![workspace_only()?] } else { read_all(files)? };
-    let mut set = PolicySet::read(sources, None);
+    let mut set = match files {
+        [] => PolicySet::read([workspace_only()?], None),
+        files => PolicySet::of_files(files, None),
+    };
     for finding in set.findings.iter().filter(|finding| finding.is_error()) {
         tell!("{finding}");
     }
@@ -51,20 +53,6 @@ pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) 
     }
     let sha256 = tables.sha256();
     Ok(Policy { tables, sha256 })
-}
-
-fn read_all(files: &[PathBuf]) -> Result<Vec<Source>> {
-    let mut sources = vec![];
-    for file in files {
-        match read_source(file) {
-            Ok(source) => sources.push(source),
-            Err(finding) => {
-                tell!("{finding}");
-                bail!("the command was not started: correct the policy first");
-            }
-        }
-    }
-    Ok(sources)
 }
 
 /// Nothing is half enforced: a rule that this version does not know how to enforce stops the

@@ -141,8 +141,8 @@ fn apply(map: &[&PathMapping], boundary: &mut Boundary, findings: &mut Vec<Diagn
             GlobSyntax::Component | GlobSyntax::Crossing => pattern::literal_start(&written),
         };
         // The innermost folder says where the path is.
-        let holds = |one: &&&PathMapping| holds(&one.from, literal, &written, rule.syntax);
-        let own = map.iter().filter(holds).max_by_key(|one| one.from.len()).copied();
+        let is_around = |one: &&&PathMapping| holds(&one.from, literal, &written, rule.syntax);
+        let own = map.iter().filter(is_around).max_by_key(|one| one.from.len()).copied();
         let moved = |one: &PathMapping| {
             let below = written.get(one.from.len()..).unwrap_or_default();
             match rule.syntax {
@@ -157,7 +157,7 @@ fn apply(map: &[&PathMapping], boundary: &mut Boundary, findings: &mut Vec<Diagn
         if rule.effect == Effect::Deny && own.is_some() {
             let outer = map
                 .iter()
-                .filter(holds)
+                .filter(is_around)
                 .filter(|one| !own.is_some_and(|own| std::ptr::eq(own, **one)));
             let names = outer.map(|one| moved(one)).chain([written.clone()]);
             let also = names.map(|pattern| PathRule { pattern, ..rule.clone() });

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -10,7 +11,7 @@ use crate::{
     boundary::Resolved,
     compile::{self, Idle, Tables, Why},
     diagnostic::{code, visible},
-    parse, path_map, redundant, shortened, together,
+    parse, path_map, read_source, redundant, shortened, together,
 };
 
 /// Documents that govern together: an act must be allowed by each that governs it.
@@ -57,6 +58,21 @@ impl PolicySet {
         let later = set.with_lines(later);
         set.findings.extend(later);
         set
+    }
+
+    /// Reads documents from files. One that cannot be read is an error like any other.
+    pub fn of_files(files: &[PathBuf], dialect: Option<Dialect>) -> Self {
+        let mut findings = Vec::new();
+        let mut sources = Vec::new();
+        for file in files {
+            match read_source(file) {
+                Ok(source) => sources.push(source),
+                Err(finding) => findings.push(*finding),
+            }
+        }
+        let mut set = Self::read(sources, dialect);
+        findings.append(&mut set.findings);
+        Self { findings, ..set }
     }
 
     /// Whether a document cannot be used.

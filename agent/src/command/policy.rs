@@ -13,9 +13,7 @@ mod test;
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand, ValueEnum};
-use ringfence_policy::{
-    Diagnostic, Dialect, PolicySet, boundary::Resolved, compile::Tables, read_source,
-};
+use ringfence_policy::{Dialect, PolicySet, boundary::Resolved, compile::Tables};
 
 /// Exit code for "the answer is no": invalid, or denied.
 const NO: u8 = 1;
@@ -178,46 +176,35 @@ pub(crate) fn run(command: PolicyCommand) -> anyhow::Result<ExitCode> {
 
 /// Policies that were read and compiled, as far as they could be.
 struct Policies {
-    /// The documents without errors, and the findings about them but those of the compiler.
+    /// The documents without errors, and all findings.
     set: PolicySet,
     /// What they compile to together; `None` when there is an error anywhere.
     tables: Option<Tables>,
-    /// All findings.
-    findings: Vec<Diagnostic>,
 }
 
 impl Policies {
     fn read(files: &PolicyFiles) -> Self {
-        let mut findings = Vec::new();
-        let mut sources = Vec::new();
-        for path in &files.files {
-            match read_source(path) {
-                Ok(source) => sources.push(source),
-                Err(finding) => findings.push(*finding),
-            }
-        }
-        let set = PolicySet::read(sources, files.dialect);
-        findings.extend(set.findings.iter().cloned());
+        let mut set = PolicySet::of_files(&files.files, files.dialect);
         let mut tables = None;
-        if !findings.iter().any(Diagnostic::is_error) {
+        if !set.has_errors() {
             match set.compile(&Resolved::new()) {
                 Ok(compiled) => {
-                    findings.extend(set.idle(&compiled));
+                    set.findings.extend(set.idle(&compiled));
                     tables = Some(compiled);
                 }
-                Err(finding) => findings.push(*finding),
+                Err(finding) => set.findings.push(*finding),
             }
         }
-        Self { set, tables, findings }
+        Self { set, tables }
     }
 
     fn errors(&self) -> usize {
-        self.findings.iter().filter(|finding| finding.is_error()).count()
+        self.set.findings.iter().filter(|finding| finding.is_error()).count()
     }
 
     /// Prints the errors to the standard error, for a command that cannot go on with them.
     fn refuse(&self) -> ExitCode {
-        for finding in self.findings.iter().filter(|finding| finding.is_error()) {
+        for finding in self.set.findings.iter().filter(|finding| finding.is_error()) {
             tell!("{finding}\n");
         }
         ExitCode::from(NO)

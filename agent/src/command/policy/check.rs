@@ -16,11 +16,11 @@ pub(super) fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match arguments.format {
         FindingsFormat::Json => {
-            serde_json::to_writer_pretty(&mut out, &policies.findings)?;
+            serde_json::to_writer_pretty(&mut out, &policies.set.findings)?;
             writeln!(out)?;
         }
         FindingsFormat::Sarif => {
-            serde_json::to_writer_pretty(&mut out, &sarif::log(&policies.findings))?;
+            serde_json::to_writer_pretty(&mut out, &sarif::log(&policies.set.findings))?;
             writeln!(out)?;
         }
         FindingsFormat::Text => print(&policies, &mut out)?,
@@ -30,19 +30,19 @@ pub(super) fn run(arguments: &CheckArguments) -> anyhow::Result<ExitCode> {
 }
 
 fn print(policies: &Policies, out: &mut impl Write) -> io::Result<()> {
-    for finding in &policies.findings {
+    for finding in &policies.set.findings {
         writeln!(out, "{finding}\n")?;
     }
     for document in &policies.set.documents {
         writeln!(out, "{}", summary(document))?;
     }
     let errors = policies.errors();
-    let warnings = policies.findings.len() - errors;
+    let warnings = policies.set.findings.len() - errors;
     if errors + warnings > 0 {
         writeln!(out, "{}, {}", counted(errors, "error"), counted(warnings, "warning"))?;
     }
-    let worst = policies.findings.iter().find(|finding| finding.is_error());
-    if let Some(finding) = worst.or_else(|| policies.findings.first()) {
+    let worst = policies.set.findings.iter().find(|finding| finding.is_error());
+    if let Some(finding) = worst.or_else(|| policies.set.findings.first()) {
         writeln!(out, "`ringfence policy explain {}` says more", finding.code)?;
     }
     Ok(())

@@ -20,10 +20,10 @@ use super::{DiffArguments, Format, NO, Policies, PolicyFiles};
 pub(super) fn run(arguments: &DiffArguments) -> anyhow::Result<ExitCode> {
     let (old, new) = (read(arguments, &arguments.old), read(arguments, &arguments.new));
     let (Some(old_tables), Some(new_tables)) = (&old.tables, &new.tables) else {
-        let ours = old.findings.iter().filter(|finding| finding.is_error());
-        let theirs = new.findings.iter().filter(|finding| finding.is_error());
+        let ours = old.set.findings.iter().filter(|finding| finding.is_error());
+        let theirs = new.set.findings.iter().filter(|finding| finding.is_error());
         // What is wrong with a file of both sides is told once.
-        for finding in ours.chain(theirs.filter(|finding| !old.findings.contains(finding))) {
+        for finding in ours.chain(theirs.filter(|finding| !old.set.findings.contains(finding))) {
             tell!("{finding}\n");
         }
         return Ok(ExitCode::from(NO));
