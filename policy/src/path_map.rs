@@ -12,7 +12,7 @@ use crate::{
     document::{Key, Spanned},
     lowering::Lowering,
     model::Field,
-    pattern,
+    pattern, together,
 };
 
 /// A folder that documents name, and where it is found.
@@ -103,6 +103,8 @@ pub(crate) fn boundaries(documents: &[Document]) -> (Vec<Boundary>, Vec<Diagnost
         let map: Vec<&PathMapping> = others.flat_map(|(_, other)| &other.path_map).collect();
         let mut boundary = document.boundary.clone();
         apply(&map, &mut boundary, &mut findings);
+        boundary.egress =
+            boundary.egress.or_else(|| together::without_airlock(document, documents));
         boundary
     };
     let boundaries = documents.iter().enumerate().map(mapped).collect();

@@ -3,7 +3,7 @@
 
 use crate::{
     Dialect, Document,
-    boundary::{Boundary, Effect, PathRule},
+    boundary::{Boundary, Effect, Egress, Mode, PathRule},
     diagnostic::{Diagnostic, code},
     pattern,
 };
@@ -13,16 +13,13 @@ use ringfence_common::Right;
 /// with their paths mapped. Findings carry no source line.
 pub(crate) fn check(documents: &[Document], boundaries: &[Boundary]) -> Vec<Diagnostic> {
     let mut findings = Vec::new();
-    let has_policy = documents.iter().any(|document| document.dialect == Dialect::SecaiPolicy);
     for document in documents {
-        if let Some(place) = &document.leaves_network_to_airlock
-            && !has_policy
-        {
+        if let Some(Egress { place, .. }) = without_airlock(document, documents) {
             let message = "`online_assisted` leaves the network to the airlock, and no SecAI \
-                           policy.yaml is given: every destination is free";
+                           policy.yaml is given: no destination is allowed";
             let help = "give the policy.yaml as well: it names the airlock's destinations";
             const KEY: &str = "default_mode";
-            let (place, length) = (place.clone(), KEY.len() as u32);
+            let length = KEY.len() as u32;
             let finding = Diagnostic::warning(code::MISSING_COMPANION, place, length, message);
             findings.push(finding.with_help(help));
         }
@@ -35,6 +32,15 @@ pub(crate) fn check(documents: &[Document], boundaries: &[Boundary]) -> Vec<Diag
         }
     }
     findings
+}
+
+/// The destinations of a document that leaves them to an airlock which none of the documents has:
+/// none, since none is known.
+pub(crate) fn without_airlock(document: &Document, documents: &[Document]) -> Option<Egress> {
+    let place = document.leaves_network_to_airlock.clone()?;
+    let has_policy = documents.iter().any(|document| document.dialect == Dialect::SecaiPolicy);
+    let none = Egress { mode: Mode::Enforce, place, is_rule: false, rules: Vec::new() };
+    (!has_policy).then_some(none)
 }
 
 /// Documents of which nothing is left together: they may speak of the same folder by different

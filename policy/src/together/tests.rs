@@ -22,6 +22,17 @@ fn findings(documents: &[Document]) -> Vec<Diagnostic> {
     check(documents, &path_map::boundaries(documents).0)
 }
 
+#[test]
+fn an_agent_that_is_online_reaches_nothing_without_the_policy_that_names_its_destinations() {
+    let rules = |documents: &[Document]| {
+        let (boundaries, _) = path_map::boundaries(documents);
+        boundaries[0].egress.as_ref().map(|egress| egress.rules.len())
+    };
+    let online = agent("online_assisted", "/vault");
+    assert_eq!(rules(std::slice::from_ref(&online)), Some(0));
+    assert_eq!(rules(&[online, policy("/vault")]), None, "the policy alone governs it");
+}
+
 fn codes(documents: &[Document]) -> Vec<&'static str> {
     findings(documents).iter().map(|finding| finding.code).collect()
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use ringfence_common::Right;
-use ringfence_policy::{Document, Mode, boundary::Baseline, diagnostic::sarif};
+use ringfence_policy::{Boundary, Document, Mode, boundary::Baseline, diagnostic::sarif};
 
 use super::{CheckArguments, FindingsFormat, NO, Policies};
 
@@ -33,8 +33,8 @@ fn print(policies: &Policies, out: &mut impl Write) -> io::Result<()> {
     for finding in &policies.set.findings {
         writeln!(out, "{finding}\n")?;
     }
-    for document in &policies.set.documents {
-        writeln!(out, "{}", summary(document))?;
+    for (document, boundary) in policies.set.documents.iter().zip(&policies.set.boundaries) {
+        writeln!(out, "{}", summary(document, boundary))?;
     }
     let errors = policies.errors();
     let warnings = policies.set.findings.len() - errors;
@@ -49,8 +49,7 @@ fn print(policies: &Policies, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// What a document without errors is, and what it governs.
-fn summary(document: &Document) -> String {
-    let boundary = &document.boundary;
+fn summary(document: &Document, boundary: &Boundary) -> String {
     let mode = |right| {
         let group = boundary.path_groups.iter().find(|group| group.rights.has(right));
         word(group.map(|group| group.mode))

@@ -10,8 +10,7 @@ pub(super) const PAGES: &[Page] = &[
         code::MISSING_COMPANION,
         "A document that needs another beside it",
         "An agent.yaml in the mode `online_assisted` leaves the network to the airlock of a SecAI \
-         policy.yaml, and none is given. Nothing governs the network then: every destination is \
-         free.\n\n\
+         policy.yaml, and none is given. No destination is known then, and none is allowed.\n\n\
          Give the policy.yaml as well, or choose a mode that says itself what may be reached.",
     )
     .wrong_in(AGENT, "default_mode: online_assisted\nworkspace: { readable: [\"/srv/docs/**\"] }\n")
