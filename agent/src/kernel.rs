@@ -7,4 +7,5 @@ pub(crate) mod object;
 pub(crate) mod probe;
 pub(crate) mod programs;
 pub(crate) mod ring;
+pub(crate) mod symbols;
 pub(crate) mod sys;

@@ -129,6 +129,19 @@ fn answer<I: Image + ?Sized>(image: &I, state: u32, rights: u32) -> Answer {
     answer
 }
 
+/// Those rights of the set that are allowed on the path that led to `state`, with no event.
+#[inline(always)]
+pub fn allowed<I: Image + ?Sized>(image: &I, state: u32, rights: &[Right]) -> u32 {
+    let mut allowed = 0;
+    for &right in rights {
+        let answer = Answer::of(image, cell(image, state, right), Reason::FsViolation);
+        if answer.strictness() == 0 {
+            allowed |= right.bit();
+        }
+    }
+    allowed
+}
+
 /// A word of the header that is a cell.
 #[inline(always)]
 fn fixed<I: Image + ?Sized>(image: &I, at: u32, reason: Reason) -> Answer {

@@ -62,6 +62,11 @@ layout! {
     inode_mode = "inode" "i_mode",
     inode_links = "inode" "i_nlink",
     task_nsproxy = "task_struct" "nsproxy",
+    task_fs = "task_struct" "fs",
+    fs_root = "fs_struct" "root",
+    task_storage = "task_struct" "bpf_storage",
+    task_cgroups = "task_struct" "cgroups",
+    set_cgroup = "css_set" "dfl_cgrp",
     task_real_cred = "task_struct" "real_cred",
     task_parent = "task_struct" "real_parent",
     task_process = "task_struct" "tgid",
@@ -87,6 +92,10 @@ layout! {
 pub struct Settings {
     /// Identifier of the scope's cgroup.
     pub cgroup: u64,
+    /// Address of `rename_lock` (`fs/dcache.c`), whose first four bytes count what is renamed.
+    pub rename_lock: u64,
+    /// Address of `mount_lock` (`fs/namespace.c`), whose first four bytes count what is mounted.
+    pub mount_lock: u64,
     /// Depth of that cgroup below the root of the hierarchy.
     pub cgroup_level: u32,
     /// Number of the scope, for events.
@@ -99,19 +108,24 @@ pub struct Settings {
     /// Where members are.
     pub layout: Layout,
     /// Fills the structure to a multiple of 8 bytes.
-    pub spare: u32,
+    pub spare: [u32; Self::SPARE],
 }
 
 impl Settings {
+    /// Words of four bytes in [`Self::spare`]: all but [`Layout`] is a multiple of 8 bytes.
+    pub const SPARE: usize = size_of::<Layout>() / 4 % 2;
+
     /// What the compiled object holds until the agent has filled it in.
     pub const EMPTY: Self = Self {
         cgroup: 0,
+        rename_lock: 0,
+        mount_lock: 0,
         cgroup_level: 0,
         scope: 0,
         image_bytes: 0,
         readable_type: 0,
         layout: Layout::EMPTY,
-        spare: 0,
+        spare: [0; Self::SPARE],
     };
 }
 

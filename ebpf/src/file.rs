@@ -10,11 +10,12 @@ use ringfence_common::{
 
 use crate::{
     emit::{self, EACCES},
-    kernel::{offset, read_u16, read_u32},
+    kernel::{number, offset, read_u16, typed, typed_u32},
     network,
     path::{Ascent, Location, PathRoom, climb, magic},
     scope::{Task, governed, second_path},
     table::{Table, table, walk},
+    verdicts,
 };
 
 /// `FMODE_READ` (`linux/fs.h`).
@@ -30,8 +31,8 @@ const FMODE_BACKING: u32 = 1 << 25;
 /// `O_TRUNC`, which changes a file even when it is opened for reading only.
 const O_TRUNC: u32 = 0o1000;
 /// `S_IFMT` and `S_IFDIR`.
-const FILE_TYPE: u16 = 0o170000;
-const FOLDER: u16 = 0o040000;
+pub(crate) const FILE_TYPE: u16 = 0o170000;
+pub(crate) const FOLDER: u16 = 0o040000;
 /// `RENAME_EXCHANGE`.
 const RENAME_EXCHANGE: u32 = 2;
 
@@ -62,6 +63,12 @@ const fn is_control(magic: u32) -> bool {
             | magic::SELINUX
             | magic::EFIVAR
     )
+}
+
+/// Whether more than the path of a file counts on a file system.
+#[inline(always)]
+pub(crate) const fn is_guarded(magic: u32) -> bool {
+    is_control(magic) || magic == magic::PROC
 }
 
 /// The automaton's state for a location, or the decision when there is none.
@@ -119,8 +126,12 @@ fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, action: Action) 
     if !concerns(table, rights) {
         return 0;
     }
-    let decision = match resolve(&mut task.room, table, Location { mount, dentry }, rights) {
-        Ok(state) => files::decide(&table, state, rights),
+    let location = Location { mount, dentry };
+    let decision = match resolve(&mut task.room, table, location, rights) {
+        Ok(state) => {
+            verdicts::remember(task, &table, location, state);
+            files::decide(&table, state, rights)
+        }
         Err(decision) => decision,
     };
     emit::paths(task, action, decision, None)
@@ -130,8 +141,15 @@ fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, action: Action) 
 #[inline(always)]
 fn judge_entry(ctx: &LsmContext, action: Action, right: Right) -> i32 {
     governed(action, EACCES, |task| {
-        let folder = Location::of_path(address(ctx, 0));
-        judge(task, folder.mount, address(ctx, 1), right.bit(), action)
+        // SAFETY: the kernel gives the folder's `struct path`.
+        let mount = unsafe { typed(ctx.arg(0), offset!(path_mount)) };
+        let entry: *const u8 = ctx.arg(1);
+        if verdicts::allows(task, mount as *const u8, entry, right.bit()) {
+            return 0;
+        }
+        let mount = number(&mut task.room.number, mount);
+        let entry = number(&mut task.room.number, entry as u64);
+        judge(task, mount, entry, right.bit(), action)
     })
 }
 
@@ -148,14 +166,15 @@ fn judge_path(ctx: &LsmContext, action: Action, right: Right) -> i32 {
 #[inline(always)]
 fn judge_file(ctx: &LsmContext) -> i32 {
     governed(Action::Read, EACCES, |task| {
-        let file = address(ctx, 0);
-        let flags = read_u32(file + offset!(file_flags));
+        let file: *const u8 = ctx.arg(0);
+        // SAFETY: the kernel gives a `struct file`.
+        let (flags, mode) =
+            unsafe { (typed_u32(file, offset!(file_flags)), typed_u32(file, offset!(file_mode))) };
         if flags & FMODE_EXEC != 0 {
             // What is opened to be executed is judged as a program: `bprm_check_security`, and
             // `mmap_file` for the loader.
             return 0;
         }
-        let mode = read_u32(file + offset!(file_mode));
         if mode & FMODE_BACKING != 0 {
             return 0;
         }
@@ -170,10 +189,21 @@ fn judge_file(ctx: &LsmContext) -> i32 {
             // Access mode 3 reads and writes nothing, but is good for ioctl.
             rights = Right::Read.bit() | Right::Write.bit();
         }
+        // SAFETY: as above.
+        let (mount, entry) = unsafe {
+            (
+                typed(file, offset!(file_path) + offset!(path_mount)),
+                typed(file, offset!(file_path) + offset!(path_dentry)),
+            )
+        };
+        if verdicts::allows(task, mount as *const u8, entry as *const u8, rights) {
+            return 0;
+        }
+        let mount = number(&mut task.room.number, mount);
+        let entry = number(&mut task.room.number, entry);
         let action = if rights & Right::Write.bit() != 0 { Action::Write } else { Action::Read };
         let rights = table().map_or(rights, |table| table.blur(rights as u64) as u32);
-        let location = Location::of_file(file);
-        judge(task, location.mount, location.dentry, rights, action)
+        judge(task, mount, entry, rights, action)
     })
 }
 

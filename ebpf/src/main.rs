@@ -17,6 +17,7 @@ mod network;
 mod path;
 mod scope;
 mod table;
+mod verdicts;
 
 /// The kernel functions that the programs call are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]

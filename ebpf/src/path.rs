@@ -1,17 +1,24 @@
 //! The path of a file, put together from its directory entries and mounts up to the root of the
-//! task's mount namespace.
+//! task, in the mount namespace that the task lives in.
 //!
-//! `bpf_d_path` is not used: it is refused in half of the hooks, follows the caller's root, and
-//! gives a path for trees that are mounted nowhere. A path here either leads to the root of the
-//! namespace that the task lives in, or is no path.
+//! `bpf_d_path` is not used: it is refused in half of the hooks, and gives a path for trees that
+//! are mounted nowhere. A path here either leads to the task's root, which the guard keeps it from
+//! changing, or is no path.
+//!
+//! Names are read while others may be renamed, so that a path could be put together of parts that
+//! never were one. The kernel counts what is renamed and mounted ([`Moment`]); where a count has
+//! changed on the way up, the climb begins again.
 
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 use ringfence_common::event::PATH_BYTES;
 
-use crate::kernel::{
-    current, load_u64, offset, opaque, read_u32, read_u64, reads_by_cast, write_u64,
+use crate::{
+    kernel::{
+        current, load_u64, offset, opaque, read_u32, read_u64, reads_by_cast, setting, write_u64,
+    },
+    verdicts,
 };
 
 /// A name is written in words of 8 bytes, beyond its end.
@@ -81,6 +88,36 @@ impl Location {
     }
 }
 
+/// What the kernel has renamed and mounted so far: while it stays the same, so do all paths.
+///
+/// The counts of `rename_lock` and `mount_lock`; odd ones are within a change. Every change of a
+/// directory entry's name or parent (`__d_move`) and of the tree of mounts is made under them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    #[inline(always)]
+    pub(crate) fn now() -> Self {
+        let renamed = read_u32(setting!(rename_lock)) as u64;
+        let mounted = read_u32(setting!(mount_lock)) as u64;
+        Self(renamed | mounted << 32)
+    }
+
+    /// Whether nothing has changed since, nor was about to.
+    #[inline(always)]
+    pub(crate) fn still_is(self) -> bool {
+        const CHANGING: u64 = 1 | 1 << 32;
+        self.0 & CHANGING == 0 && self.0 == Self::now().0
+    }
+
+    /// Whether nothing has been renamed since.
+    #[inline(always)]
+    pub(crate) fn is_before_renames(self) -> bool {
+        self.0 as u32 == read_u32(setting!(rename_lock))
+    }
+}
+
 /// What came of putting a path together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ascent {
@@ -93,7 +130,7 @@ pub(crate) enum Ascent {
     TooLong,
     /// The file is on a mount that the kernel keeps to itself: pipes, memfds.
     Internal,
-    /// It does not lead to the root of the task's mount namespace.
+    /// It does not lead to the task's root, in the task's mount namespace.
     Unresolved,
 }
 
@@ -103,10 +140,13 @@ const INTERNAL: u64 = (-22_i64) as u64;
 const CLIMBING: u32 = 0;
 const AT_ROOT: u32 = 1;
 const TOO_LONG: u32 = 2;
-const DISCONNECTED: u32 = 3;
+/// At the root of another tree than the task's, or of an entry that belongs to none.
+const OUTSIDE: u32 = 3;
 
 /// Components and mounts that a path may have: `a/a/a…` in PATH_MAX, and some mounts.
-const MAX_TURNS: u32 = 2112;
+const MAX_COMPONENTS: u32 = 2112;
+/// Turns of the climb, with those that begin it again: hundreds of times for a usual path.
+const MAX_TURNS: u32 = 3 * MAX_COMPONENTS;
 /// Longest name (`NAME_MAX`).
 const NAME_BYTES: u64 = 255;
 
@@ -116,15 +156,31 @@ const NAME_BYTES: u64 = 255;
 /// verifier, so that it looks at a turn of the climb once and not for every number it might be.
 #[repr(C)]
 pub(crate) struct PathRoom {
-    /// The `struct mount` that the entry is in.
+    /// Where the climb begins: the `struct mount`, and the entry.
+    first_mount: u64,
+    first_dentry: u64,
+    /// The task's root: the `struct mount`, and the entry.
+    root_mount: u64,
+    root_dentry: u64,
+    /// When the climb began.
+    pub(crate) begun: Moment,
+    /// How many folders had an entry then.
+    pub(crate) folders: u64,
+    /// A pointer on its way to being a number.
+    pub(crate) number: u64,
+    /// Where the climb is: the `struct mount`, and the entry.
     mount: u64,
     dentry: u64,
+    /// The folder that holds the first entry; 0 where that is the root of its mount.
+    pub(crate) folder: u64,
     /// The own process's number as text, with a mask of its length; for files on a procfs.
     own_name: u64,
     own_mask: u64,
     own_length: u32,
-    /// Length of the last name.
-    length: u32,
+    /// Length of the name that was added last.
+    last_length: u32,
+    /// Length of the first entry's own name.
+    pub(crate) name_length: u32,
     outcome: u32,
     /// The first mount's root has been passed.
     crossed: u32,
@@ -134,11 +190,25 @@ pub(crate) struct PathRoom {
     pub(crate) position: u32,
     /// The automaton's state, while it walks.
     pub(crate) state: u32,
-    spare: u32,
     pub(crate) path: [u8; PATH_ROOM],
 }
 
 impl PathRoom {
+    #[inline(always)]
+    fn begin(&mut self) {
+        self.folders = verdicts::folders();
+        self.begun = Moment::now();
+        self.mount = self.first_mount;
+        self.dentry = self.first_dentry;
+        self.folder = 0;
+        self.name_length = 0;
+        self.position = PATH_BYTES as u32;
+        self.outcome = CLIMBING;
+        self.crossed = 0;
+        self.last_length = 0;
+        self.own_process = 0;
+    }
+
     /// Bytes of the path.
     #[inline(always)]
     pub(crate) fn length(&self) -> u32 {
@@ -155,17 +225,16 @@ struct Turn {
 /// Puts the path of `location` together in a room.
 #[inline(always)]
 pub(crate) fn climb(location: Location, magic: u32, room: &mut PathRoom) -> Ascent {
-    room.mount = location.mount - offset!(mount_vfsmount);
-    room.dentry = location.dentry;
-    room.position = PATH_BYTES as u32;
-    room.outcome = CLIMBING;
-    room.crossed = 0;
-    room.length = 0;
-    room.own_process = 0;
+    room.first_mount = location.mount - offset!(mount_vfsmount);
+    room.first_dentry = location.dentry;
+    let root = Location::of_path(read_u64(current() + offset!(task_fs)) + offset!(fs_root));
+    room.root_mount = root.mount - offset!(mount_vfsmount);
+    room.root_dentry = root.dentry;
     room.own_length = 0;
     if magic == magic::PROC {
         name_own_process(location, room);
     }
+    room.begin();
     let mut context = Turn { room };
     // SAFETY: `turn` has the type that bpf_loop calls, and the context outlives the loop.
     unsafe { bpf_loop(MAX_TURNS, turn as *mut c_void, (&raw mut context).cast(), 0) };
@@ -192,34 +261,55 @@ pub(crate) fn climb(location: Location, magic: u32, room: &mut PathRoom) -> Asce
 extern "C" fn turn(_: u32, context: *mut Turn) -> i64 {
     // SAFETY: bpf_loop passes the context that `climb` gave it, and the room is borrowed there.
     let room = unsafe { &mut *(*context).room };
+    let outcome = step(room);
+    if outcome == CLIMBING {
+        return 0;
+    }
+    if !room.begun.still_is() {
+        room.begin();
+        return 0;
+    }
+    room.outcome = outcome;
+    1
+}
+
+/// Goes up by one entry, or from the root of a mount to where it is mounted.
+#[inline(always)]
+fn step(room: &mut PathRoom) -> u32 {
     let vfsmount = room.mount + offset!(mount_vfsmount);
-    if room.dentry == read_u64(vfsmount + offset!(vfsmount_root)) {
-        if room.crossed == 0 {
-            room.crossed = 1;
-            if room.own_length != 0 && room.own_length == room.length {
-                name_self(room);
-            }
+    let is_mount_root = room.dentry == read_u64(vfsmount + offset!(vfsmount_root));
+    if is_mount_root && room.crossed == 0 {
+        room.crossed = 1;
+        if room.own_length != 0 && room.own_length == room.last_length {
+            name_self(room);
         }
+    }
+    if room.dentry == room.root_dentry && room.mount == room.root_mount {
+        return AT_ROOT;
+    }
+    if is_mount_root {
         let parent = read_u64(room.mount + offset!(mount_parent));
         if parent == room.mount || parent == 0 {
-            room.outcome = AT_ROOT;
-            return 1;
+            return OUTSIDE;
         }
         room.dentry = read_u64(room.mount + offset!(mount_mountpoint));
         room.mount = parent;
-        return 0;
+        return CLIMBING;
     }
     let parent = read_u64(room.dentry + offset!(dentry_parent));
     if parent == room.dentry || parent == 0 {
-        room.outcome = DISCONNECTED;
-        return 1;
+        return OUTSIDE;
     }
+    let is_first = room.crossed == 0 && room.position == PATH_BYTES as u32;
     if !prepend(room) {
-        room.outcome = TOO_LONG;
-        return 1;
+        return TOO_LONG;
+    }
+    if is_first {
+        room.folder = parent;
+        room.name_length = room.last_length;
     }
     room.dentry = parent;
-    0
+    CLIMBING
 }
 
 /// Puts `/` and the entry's name before what is in the room; false when there is no room left.
@@ -269,7 +359,7 @@ fn prepend(room: &mut PathRoom) -> bool {
     // SAFETY: as for `at`.
     unsafe { *at = b'/' };
     room.position = start as u32;
-    room.length = length as u32;
+    room.last_length = length as u32;
     true
 }
 

@@ -16,7 +16,12 @@ use aya_ebpf::{
 };
 use ringfence_common::{Action, Decision, Reason, event::Event};
 
-use crate::{emit, guard, kernel::setting, path::PathRoom};
+use crate::{
+    emit, guard,
+    kernel::{offset, read_u64, reads_by_cast, setting, typed, typed_u32},
+    path::PathRoom,
+    verdicts::Verdicts,
+};
 
 /// A task has executed a program inside the scope.
 pub(crate) const STARTED: u32 = 1;
@@ -33,6 +38,7 @@ pub(crate) struct Task {
     /// The event in the making; its `exe` is kept from the last exec.
     pub(crate) event: Event,
     pub(crate) room: PathRoom,
+    pub(crate) verdicts: Verdicts,
 }
 
 /// A `BPF_MAP_TYPE_TASK_STORAGE`, which aya-ebpf has no type for.
@@ -123,10 +129,12 @@ pub(crate) enum Subject {
 pub(crate) fn subject() -> Subject {
     // SAFETY: the helper has no arguments and cannot fail.
     let current = unsafe { bpf_get_current_task_btf() };
-    if let Some(task) = TASKS.get(current) {
+    if has_storage(current)
+        && let Some(task) = TASKS.get(current)
+    {
         return Subject::Governed(task);
     }
-    if !in_scope_cgroup() {
+    if !in_scope_cgroup(current) {
         return Subject::Ungoverned;
     }
     match TASKS.get_or_create(current) {
@@ -138,10 +146,33 @@ pub(crate) fn subject() -> Subject {
     }
 }
 
+/// Whether a program of whatever kind has stored anything with the task: a load, where looking for
+/// the label is a call.
 #[inline(always)]
-fn in_scope_cgroup() -> bool {
-    // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
-    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(setting!(cgroup_level) as i32) };
+fn has_storage(task: *const task_struct) -> bool {
+    // SAFETY: the task is the current one.
+    unsafe { typed(task.cast(), offset!(task_storage)) != 0 }
+}
+
+#[inline(always)]
+fn in_scope_cgroup(task: *const task_struct) -> bool {
+    let level = setting!(cgroup_level);
+    // SAFETY: the task is the current one, and always has a set of cgroups.
+    let cgroup = unsafe {
+        let set = typed(task.cast(), offset!(task_cgroups)) as *const u8;
+        typed(set, offset!(set_cgroup)) as *const u8
+    };
+    // SAFETY: as above.
+    if unsafe { typed_u32(cgroup, offset!(cgroup_level)) } < level {
+        return false;
+    }
+    let ancestor = if reads_by_cast() {
+        let ancestor = read_u64(cgroup as u64 + offset!(cgroup_ancestors) + level as u64 * 8);
+        read_u64(read_u64(ancestor + offset!(cgroup_node)) + offset!(node_id))
+    } else {
+        // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
+        unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) }
+    };
     ancestor != 0 && ancestor == setting!(cgroup)
 }
 

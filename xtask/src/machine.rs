@@ -48,6 +48,10 @@ pub(crate) struct Machine {
     pub(crate) additions: Vec<(PathBuf, PathBuf)>,
     /// Kernel modules to load.
     pub(crate) modules: Vec<String>,
+    /// One processor, whose clock counts instructions: for measurements that repeat.
+    pub(crate) counts_instructions: bool,
+    /// The kernel's security modules, in order, before `bpf`.
+    pub(crate) security_modules: &'static str,
     /// The command and its arguments.
     pub(crate) command: Vec<OsString>,
 }
@@ -64,6 +68,8 @@ impl Machine {
             programs: Programs::Basic,
             additions: Vec::new(),
             modules: Vec::new(),
+            counts_instructions: false,
+            security_modules: "lockdown,capability,landlock,yama",
             command,
         }
     }
@@ -114,21 +120,26 @@ impl Machine {
         let qemu = run::find_program("qemu-system-x86_64").context(
             "qemu-system-x86_64 is not installed; `cargo xtask setup` installs qemu-system-x86",
         )?;
-        let mut parameters = String::from(
-            // An oops stops the machine at once. Warnings are shown: they count.
-            "console=ttyS0 8250.nr_uarts=4 loglevel=5 panic=-1 oops=panic \
-             lsm=lockdown,capability,landlock,yama,bpf",
+        // An oops stops the machine at once. Warnings are shown: they count.
+        let mut parameters = format!(
+            "console=ttyS0 8250.nr_uarts=4 loglevel=5 panic=-1 oops=panic lsm={},bpf",
+            self.security_modules
         );
         if let Some(mode) = self.lockdown {
             parameters.push_str(" lockdown=");
             parameters.push_str(mode);
         }
+        let processors: &[&str] = match self.counts_instructions {
+            true => &["-accel", "tcg", "-icount", "shift=0,sleep=off", "-smp", "1"],
+            false => &["-accel", "tcg,thread=single", "-smp", "2"],
+        };
         // setpriv: should this program be killed, QEMU dies with it.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL"])
             .arg(qemu)
-            .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2"])
+            .args(processors)
+            .args(["-cpu", "max"])
             .args(["-m", &self.memory, "-no-reboot", "-nodefaults", "-display", "none"])
             .arg("-kernel")
             .arg(&kernel.image)

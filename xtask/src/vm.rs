@@ -22,6 +22,7 @@ Exit code 125: the machine itself failed, and there is no code.
   --timeout SECONDS          how long it may be silent (default 120)
   --add HOST[:GUEST]         a file or directory of this machine, with the libraries it needs
   --modules NAME,…           kernel modules to load first, with what they depend on
+  --count-instructions       one processor, whose clock counts instructions
   --programs none|basic|full busybox alone; + bash, coreutils, python3, curl, ip (default);
                              + git, gcc
 
@@ -60,6 +61,7 @@ pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<ExitCode> {
             Long("timeout") => {
                 machine.silence = Duration::from_secs(arguments.value()?.parse()?);
             }
+            Long("count-instructions") => machine.counts_instructions = true,
             Long("programs") => {
                 machine.programs = Programs::parse(&arguments.value()?.string()?)?;
             }

@@ -34,6 +34,7 @@ const fn address(name: &'static str, purpose: &'static str) -> Hook {
 pub(crate) const HOOKS: &[Hook] = &[
     lsm("task_alloc", "children stay governed"),
     lsm("bpf", "the bpf system call"),
+    lsm("d_instantiate", "forgetting verdicts of folders that are gone"),
     lsm("file_open", "reading and writing files"),
     lsm("file_receive", "descriptors from other processes"),
     lsm("path_mknod", "creating files"),

@@ -23,7 +23,7 @@ use super::{
     btf::Btf,
     hooks::{Attachment, HOOKS, Hook},
     members::{self, Members},
-    object, probe, sys,
+    object, probe, symbols, sys,
 };
 
 /// The compiled kernel programs. Aligned, since an ELF parser reads words from it.
@@ -51,15 +51,18 @@ pub(crate) struct Programs {
 fn settings(btf: &Btf, scope: ScopeId, image: &[u8]) -> Result<Settings> {
     let layout = Layout::try_from_fn(|structure, member| btf.offset(structure, member))
         .context("the kernel's structures are not what ringfence knows")?;
+    let locks = symbols::path_locks()?;
     let by_cast = btf.function("bpf_rdonly_cast").and(btf.structure("timespec64"));
     Ok(Settings {
         cgroup: scope.cgroup,
+        rename_lock: locks.rename,
+        mount_lock: locks.mount,
         cgroup_level: scope.level,
         scope: 0,
         image_bytes: u32::try_from(image.len()).context("the policy image is too large")?,
         readable_type: by_cast.unwrap_or(0),
         layout,
-        spare: 0,
+        spare: [0; Settings::SPARE],
     })
 }
 
@@ -119,7 +122,7 @@ impl Programs {
         let mut object = EbpfLoader::new()
             // Task storage, which the loader creates but has no type for.
             .allow_unsupported_maps()
-            .verifier_log_level(VerifierLogLevel::DISABLE)
+            .verifier_log_level(verifier_log())
             .override_global("SETTINGS", settings.as_bytes(), true)
             .load(&bytes)
             .context("loading the kernel programs")?;
@@ -172,6 +175,11 @@ impl Programs {
             let _ = fs::remove_dir(parent);
         }
     }
+}
+
+/// Why the verifier refuses a program is for whoever writes it; to tell costs seconds.
+const fn verifier_log() -> VerifierLogLevel {
+    if cfg!(debug_assertions) { VerifierLogLevel::DEBUG } else { VerifierLogLevel::DISABLE }
 }
 
 /// Writes the policy image; the map is as large as the image.
