@@ -3,11 +3,12 @@
 //! - [`setup`] makes a machine ready, [`kernels`] fetches the kernels that are tested;
 //! - [`vm`] boots one of them and runs a command in it;
 //! - [`docs`] writes the pages that come from the source;
-//! - [`lint`], [`test`] and [`demo`] are what they are called.
+//! - [`lint`], [`test`], [`demo`] and [`bench`] are what they are called.
 //!
 //! Nothing here is needed by a user at run time.
 
 mod apt;
+mod bench;
 mod console;
 mod cpio;
 mod demo;
@@ -43,6 +44,7 @@ cargo xtask COMMAND
   lint                  cargo fmt, clippy, those pages, and cargo-deny when it is installed
   test  [OPTION]…       everything: lint, tests on this host, tests in virtual machines
   demo  [OPTION]…       what ringfence refuses, shown on this host or in a virtual machine
+  bench [OPTION]…       what it costs, compared with nothing, Landlock and AppArmor
 
 `cargo xtask COMMAND --help` lists the options of one command.
 ";
@@ -68,6 +70,7 @@ fn dispatch() -> Result<ExitCode> {
             Some("lint") => lint::main(arguments),
             Some("test") => test::main(arguments),
             Some("demo") => demo::main(arguments),
+            Some("bench") => bench::main(arguments),
             _ => bail!("there is no command {command:?}\n\n{USAGE}"),
         },
         Some(Long("help") | Short('h')) => {

@@ -17,6 +17,8 @@ pub(crate) struct Products {
     pub(crate) vm_tests: PathBuf,
     /// Shows what ringfence refuses.
     pub(crate) demo: PathBuf,
+    /// Measures.
+    pub(crate) bench: PathBuf,
 }
 
 impl Products {
@@ -51,6 +53,7 @@ impl Products {
             ringfence: program("ringfence")?,
             vm_tests: program("ringfence-vm-tests")?,
             demo: program("ringfence-demo")?,
+            bench: program("ringfence-bench")?,
         })
     }
 
@@ -60,6 +63,7 @@ impl Products {
             (self.ringfence.clone(), "/usr/local/bin/ringfence".into()),
             (self.vm_tests.clone(), "/usr/local/bin/ringfence-vm-tests".into()),
             (self.demo.clone(), "/usr/local/bin/ringfence-demo".into()),
+            (self.bench.clone(), "/usr/local/bin/ringfence-bench".into()),
             (run::root().join("examples"), "/examples".into()),
         ]
     }

@@ -30,12 +30,12 @@ struct PathBeneath {
     parent_fd: i32,
 }
 
-/// Confines this thread, and what it becomes, to reading below these folders.
+/// Confines this thread, and what it becomes, to reading these files and below these folders.
 ///
 /// # Errors
 ///
 /// What the kernel says.
-pub(crate) fn confine(folders: &[PathBuf]) -> io::Result<()> {
+pub(crate) fn confine(folders: impl Iterator<Item = PathBuf>) -> io::Result<()> {
     let attributes = Ruleset { handled_access_fs: READ_FILE | READ_DIR };
     // SAFETY: the structure and its size are those of `landlock_create_ruleset(2)`.
     let ruleset = check(unsafe {
@@ -48,16 +48,11 @@ pub(crate) fn confine(folders: &[PathBuf]) -> io::Result<()> {
     })?;
     // SAFETY: the descriptor is new, and nobody else's.
     let ruleset = unsafe { OwnedFd::from_raw_fd(ruleset as i32) };
-    // The program that is measured is read before it runs.
-    let fixed = ["/usr", "/bin", "/proc"].map(PathBuf::from);
-    for folder in folders.iter().chain(&fixed) {
-        let opened = File::options().read(true).custom_flags(libc::O_PATH).open(folder);
-        let folder = match opened {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            opened => opened?,
-        };
-        let rule =
-            PathBeneath { allowed_access: READ_FILE | READ_DIR, parent_fd: folder.as_raw_fd() };
+    for path in folders {
+        let opened = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
+        let is_folder = opened.metadata()?.is_dir();
+        let allowed_access = if is_folder { READ_FILE | READ_DIR } else { READ_FILE };
+        let rule = PathBeneath { allowed_access, parent_fd: opened.as_raw_fd() };
         // SAFETY: the structure is that of `landlock_add_rule(2)` for paths.
         check(unsafe {
             libc::syscall(

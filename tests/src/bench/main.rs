@@ -1,23 +1,25 @@
 //! `ringfence-bench`: what an act costs, alone and under whatever the caller has put around it.
 //!
 //! ```text
-//! ringfence-bench fs FOLDER DEPTH…          opens and closes files at these depths
-//! ringfence-bench landlock RULES FOLDER -- CMD…
-//!                                           runs a command under Landlock rules
-//! ringfence-bench tree FOLDER FOLDERS       makes the files that the others speak of
+//! ringfence-bench suite ROUNDS [PROFILE]   everything below, a line for each case and depth;
+//!                                          with a profile, only under AppArmor
+//! ringfence-bench fs open|refused          opens and closes files, at each depth
+//! ringfence-bench landlock RULES open|refused
+//!                                          the same under as many Landlock rules
 //! ```
 //!
 //! It is run in an emulator whose clock counts instructions: what it prints as nanoseconds are
 //! instructions, the same on every machine.
 
 mod landlock;
+mod suite;
 
 use std::{
     ffi::CString,
-    fs, io,
-    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    io,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
     time::Instant,
 };
 
@@ -32,10 +34,9 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match &words[..] {
-        ["fs", folder, depths @ ..] => measure(Path::new(folder), depths, Act::Open),
-        ["refused", folder, depths @ ..] => measure(Path::new(folder), depths, Act::Refused),
-        ["tree", folder, folders] => tree(Path::new(folder), folders),
-        ["landlock", rules, folder, "--", command @ ..] => confined(rules, folder, command),
+        ["suite", rounds, profile @ ..] => suite::run(rounds, profile.first().map(Path::new)),
+        ["fs", act] => measure(act),
+        ["landlock", rules, act] => confine(rules, act).and_then(|()| measure(act)),
         _ => Err(io::Error::other("see the source for its commands")),
     };
     match done {
@@ -47,46 +48,25 @@ fn main() -> ExitCode {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Act {
-    /// Opening for reading, and closing.
-    Open,
-    /// Opening what is refused.
-    Refused,
-}
-
-/// The file at a depth: `DEPTH` counts the components below the root.
-fn file(folder: &Path, depth: usize) -> PathBuf {
-    let mut path = folder.to_owned();
+/// The file at a depth, which counts the components below the root.
+fn file(depth: usize) -> PathBuf {
+    let mut path = PathBuf::from("/");
     for level in 1..depth {
         path.push(format!("folder{level:02}"));
     }
     path.join("content.txt")
 }
 
-/// Makes the files, and folders for rules that match none of them.
-fn tree(folder: &Path, folders: &str) -> io::Result<()> {
-    for depth in DEPTHS {
-        let file = file(folder, depth);
-        fs::create_dir_all(file.parent().unwrap_or(folder))?;
-        fs::write(file, "something")?;
-    }
-    for number in 0..folders.parse().map_err(io::Error::other)? {
-        fs::create_dir_all(format!("/srv/project-{number}"))?;
-    }
-    Ok(())
-}
-
 /// Prints for each depth the instructions of one act: middle, smallest, largest.
-fn measure(folder: &Path, depths: &[&str], act: Act) -> io::Result<()> {
-    for depth in depths {
-        let path = file(folder, depth.parse().map_err(io::Error::other)?);
-        let path = CString::new(path.as_os_str().as_bytes())?;
+fn measure(act: &str) -> io::Result<()> {
+    let succeeds = act == "open";
+    for depth in DEPTHS {
+        let path = CString::new(file(depth).as_os_str().as_bytes())?;
         let mut times = Vec::new();
         for round in 0..=MEASUREMENTS {
             let start = Instant::now();
             for _ in 0..OPENS {
-                once(&path, act)?;
+                once(&path, succeeds)?;
             }
             // The first only warms the caches.
             if round > 0 {
@@ -99,7 +79,7 @@ fn measure(folder: &Path, depths: &[&str], act: Act) -> io::Result<()> {
     Ok(())
 }
 
-fn once(path: &CString, act: Act) -> io::Result<()> {
+fn once(path: &CString, succeeds: bool) -> io::Result<()> {
     // SAFETY: the path is a NUL-terminated string, and the descriptor closed is the one opened.
     let opened = unsafe {
         match libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) {
@@ -107,18 +87,16 @@ fn once(path: &CString, act: Act) -> io::Result<()> {
             descriptor => libc::close(descriptor) == 0,
         }
     };
-    match opened == (act == Act::Open) {
+    match opened == succeeds {
         true => Ok(()),
         false => Err(io::Error::last_os_error()),
     }
 }
 
-/// Runs a command under Landlock: the folder may be read, and many others.
-fn confined(rules: &str, folder: &str, command: &[&str]) -> io::Result<()> {
+/// Confines this process to Landlock rules: for the files if they are to be opened, and others.
+fn confine(rules: &str, act: &str) -> io::Result<()> {
     let rules: usize = rules.parse().map_err(io::Error::other)?;
-    let folders = (1..rules).map(|number| PathBuf::from(format!("/srv/project-{number}")));
-    let folders: Vec<PathBuf> = [PathBuf::from(folder)].into_iter().chain(folders).collect();
-    landlock::confine(&folders)?;
-    let [program, arguments @ ..] = command else { return Err(io::Error::other("no command")) };
-    Err(Command::new(program).args(arguments).exec())
+    let files = [PathBuf::from("/content.txt"), PathBuf::from("/folder01")];
+    let files = files.into_iter().filter(|_| act == "open");
+    landlock::confine(files.chain((2..rules).map(suite::project)))
 }
