@@ -17,9 +17,12 @@ use traces::Traces;
 pub(crate) type Test = (&'static str, fn(&mut Context) -> Result<(), Failure>);
 
 /// How long a test may take. Loading the kernel programs takes seconds in an emulator.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(480);
 /// Where tests have their folders.
 const ROOM: &str = "/tmp/rf";
+
+/// The environment that has real programs, and is for nothing else.
+const PROGRAMS: &str = "6.12-programs";
 
 /// What the program was asked to do.
 #[derive(Debug)]
@@ -48,11 +51,18 @@ impl Options {
                 _ => return Err(format!("`{word}` is not known")),
             }
         }
-        const KNOWN: [&str; 4] = ["6.1", "6.12", "7", "6.12-lockdown"];
+        const KNOWN: [&str; 5] = ["6.1", "6.12", "7", "6.12-lockdown", PROGRAMS];
         match KNOWN.contains(&options.environment.as_str()) {
             true => Ok(options),
             false => Err(format!("`--environment` is one of {}", KNOWN.join(", "))),
         }
+    }
+}
+
+impl Options {
+    /// Whether the tests to run are those with real programs.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.environment == PROGRAMS
     }
 }
 

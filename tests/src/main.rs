@@ -3,7 +3,7 @@
 //! It is run as root in a virtual machine that it has to itself:
 //!
 //! ```text
-//! ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown [--filter TEXT]
+//! ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown|6.12-programs [--filter TEXT]
 //! ```
 //!
 //! A line a test: `ok NAME`, `FAILED NAME: reason`, `skipped NAME: reason`; the last line counts
@@ -22,6 +22,7 @@ mod harness;
 mod input;
 mod kill;
 mod life;
+mod measured;
 mod names;
 mod network;
 mod programs;
@@ -35,8 +36,8 @@ use std::process::ExitCode;
 use harness::Options;
 
 /// What the program was started for.
-const USAGE: &str =
-    "usage: ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown [--filter TEXT]";
+const USAGE: &str = "usage: ringfence-vm-tests --environment \
+                     6.1|6.12|7|6.12-lockdown|6.12-programs [--filter TEXT]";
 
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> =
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
     }
     let text = arguments.iter().map(|word| String::from_utf8_lossy(word).into_owned());
     match Options::parse(text.collect()) {
+        Ok(options) if options.is_for_programs() => harness::main(&options, measured::TESTS),
         Ok(options) => harness::main(&options, &tests()),
         Err(wrong) => {
             eprintln!("{wrong}\n{USAGE}");
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Every test, by subject.
+/// Every test, by subject, but those that need real programs.
 fn tests() -> Vec<harness::Test> {
     [
         life::TESTS,
