@@ -138,6 +138,11 @@ impl Context {
     }
 }
 
+/// Says something that is worth knowing of a test that passes: how much it tried.
+pub(crate) fn note(text: &str) {
+    say(&format!("noted {text}"));
+}
+
 /// Runs the tests, or in a process of its own the one that was asked for.
 pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
     if let Some(test) = options.only.and_then(|index| tests.get(index)) {
@@ -152,7 +157,7 @@ pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
             continue;
         }
         let start = Instant::now();
-        let (problem, skipped) = run_apart(options, index);
+        let (problem, skipped, notes) = run_apart(options, index);
         let seconds = start.elapsed().as_secs_f32();
         match &problem {
             None => say(&format!("ok {name}\n  {seconds:.1} s")),
@@ -162,6 +167,7 @@ pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
                 lines.for_each(|line| say(&format!("    {line}")));
             }
         }
+        notes.iter().for_each(|line| say(&format!("  {line}")));
         skipped.iter().for_each(|line| say(&format!("skipped {name}, {line}")));
         counts[usize::from(problem.is_some())] += 1;
         counts[2] += skipped.len();
@@ -202,15 +208,19 @@ fn run_here(options: &Options, (_, test): &Test) -> ExitCode {
 }
 
 /// Runs a test in a process of its own and looks at what it leaves behind. Gives what is wrong,
-/// if anything, and what was skipped.
-fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>) {
+/// if anything, what was skipped, and what was noted.
+fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>, Vec<String>) {
     let before = Traces::now();
     let (ended_well, output) = match run_process(options, index) {
         Ok(ended) => ended,
         Err(error) => (false, format!("the test could not be run: {error}")),
     };
-    let (skipped, mut lines): (Vec<&str>, Vec<&str>) =
-        output.lines().partition(|line| line.starts_with("skipped "));
+    let beginning = |word: &str| -> Vec<String> {
+        output.lines().filter_map(|line| Some(line.strip_prefix(word)?.to_owned())).collect()
+    };
+    let (skipped, notes) = (beginning("skipped "), beginning("noted "));
+    let is_other = |line: &&str| !line.starts_with("skipped ") && !line.starts_with("noted ");
+    let mut lines: Vec<&str> = output.lines().filter(is_other).collect();
     let leaks = before.leaks();
     if !ended_well && lines.is_empty() {
         lines.push("it ended without a word");
@@ -219,8 +229,7 @@ fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>) {
         lines.clear();
     }
     lines.extend(leaks.iter().map(String::as_str));
-    let skipped = skipped.iter().map(|line| line["skipped ".len()..].to_owned()).collect();
-    ((!lines.is_empty()).then(|| lines.join("\n")), skipped)
+    ((!lines.is_empty()).then(|| lines.join("\n")), skipped, notes)
 }
 
 fn run_process(options: &Options, index: usize) -> std::io::Result<(bool, String)> {

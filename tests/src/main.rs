@@ -28,6 +28,7 @@ mod network;
 mod programs;
 mod ringfence;
 mod scope;
+mod sweep;
 mod sys;
 mod words;
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Some(b"act") => return act::main(&arguments[1..]),
         Some(b"act-one") => return act::one(&arguments[1..]),
         Some(b"hammer") => return kill::hammer(&arguments[1..]),
+        Some(b"sweep") => return sweep::worker(&arguments[1..]),
         _ => {}
     }
     let text = arguments.iter().map(|word| String::from_utf8_lossy(word).into_owned());
@@ -72,6 +74,7 @@ fn tests() -> Vec<harness::Test> {
         guard::TESTS,
         decisions::TESTS,
         programs::TESTS,
+        sweep::TESTS,
         input::TESTS,
         kill::TESTS,
         elsewhere::TESTS,

@@ -22,16 +22,16 @@ use crate::{
 /// All of them, in the order of [`MEASURED_WITH`].
 pub(crate) const TESTS: &[Test] = &[
     ("the programs that the baseline is said to be measured with are those here", list),
-    ("git does its work without a refusal", |c| shell(c, SCRIPTS[0])),
-    ("python3 does its work without a refusal", |c| python(c, SCRIPTS[1])),
-    ("venv and pip do their work without a refusal", |c| shell(c, SCRIPTS[2])),
+    ("git does its work without a refusal", |c| shell(c, GIT)),
+    ("python3 does its work without a refusal", |c| python(c, PYTHON)),
+    ("venv and pip do their work without a refusal", pip),
     ("curl does its work without a refusal", curl),
-    ("gcc and make do their work without a refusal", |c| shell(c, SCRIPTS[4])),
+    ("gcc and make do their work without a refusal", |c| shell(c, GCC)),
     ("node does its work without a refusal", node),
-    ("tar, gzip, xz and bzip2 do their work without a refusal", |c| shell(c, SCRIPTS[6])),
-    ("rsync does its work without a refusal", |c| shell(c, SCRIPTS[7])),
-    ("ssh-keygen does its work without a refusal", |c| shell(c, SCRIPTS[8])),
-    ("a shell and its pipelines do their work without a refusal", |c| shell(c, SCRIPTS[9])),
+    ("tar, gzip, xz and bzip2 do their work without a refusal", |c| shell(c, ARCHIVES)),
+    ("rsync does its work without a refusal", |c| shell(c, RSYNC)),
+    ("ssh-keygen does its work without a refusal", |c| shell(c, SSH_KEYGEN)),
+    ("a shell and its pipelines do their work without a refusal", |c| shell(c, SHELL)),
     ("Python's multiprocessing works when /dev/shm is allowed, and not else", multiprocessing),
 ];
 
@@ -56,6 +56,13 @@ egress:
   - { cidr: "::1/128", protocol: udp }
 "#;
 
+/// pip lists the folder to find out what system it is on. It does without: the names there tell what
+/// else is installed, and are not needed by every program.
+const LIST_ETC: &str = r#"
+  - { path: "/etc", allow: [read] }
+exec:
+"#;
+
 /// Shared memory has one folder for all programs of the machine, so that it is no baseline's.
 const SHARED_MEMORY: &str = r#"
   - { path: "/dev/shm", allow: [read] }
@@ -63,18 +70,17 @@ const SHARED_MEMORY: &str = r#"
 exec:
 "#;
 
-const SCRIPTS: &[&str] = &[
-    include_str!("measured/git.sh"),
-    include_str!("measured/python.py"),
-    include_str!("measured/venv.sh"),
-    include_str!("measured/curl.sh"),
-    include_str!("measured/gcc.sh"),
-    include_str!("measured/node.js"),
-    include_str!("measured/archives.sh"),
-    include_str!("measured/rsync.sh"),
-    include_str!("measured/ssh-keygen.sh"),
-    include_str!("measured/shell.sh"),
-];
+const GIT: &str = include_str!("measured/git.sh");
+const PYTHON: &str = include_str!("measured/python.py");
+const VENV: &str = include_str!("measured/venv.sh");
+const CURL: &str = include_str!("measured/curl.sh");
+const GCC: &str = include_str!("measured/gcc.sh");
+const NODE: &str = include_str!("measured/node.js");
+const ARCHIVES: &str = include_str!("measured/archives.sh");
+const RSYNC: &str = include_str!("measured/rsync.sh");
+const SSH_KEYGEN: &str = include_str!("measured/ssh-keygen.sh");
+const SHELL: &str = include_str!("measured/shell.sh");
+const SCRIPTS: &[&str] = &[GIT, PYTHON, VENV, CURL, GCC, NODE, ARCHIVES, RSYNC, SSH_KEYGEN, SHELL];
 
 /// The first line of each script names what it is for.
 fn list(_: &mut Context) -> Result<(), Failure> {
@@ -99,12 +105,17 @@ fn shell(context: &mut Context, script: &str) -> Result<(), Failure> {
     must_work(context, POLICY, "script.sh", script, &["/usr/bin/bash", "script.sh"])
 }
 
+fn pip(context: &mut Context) -> Result<(), Failure> {
+    let text = POLICY.replace("\nexec:\n", LIST_ETC);
+    must_work(context, &text, "script.sh", VENV, &["/usr/bin/bash", "script.sh"])
+}
+
 fn python(context: &mut Context, script: &str) -> Result<(), Failure> {
     must_work(context, POLICY, "script.py", script, &["/usr/bin/python3", "script.py"])
 }
 
 fn node(context: &mut Context) -> Result<(), Failure> {
-    must_work(context, POLICY, "script.js", SCRIPTS[5], &["/usr/bin/node", "script.js"])
+    must_work(context, POLICY, "script.js", NODE, &["/usr/bin/node", "script.js"])
 }
 
 /// Works in the workspace; must end well, and meet no refusal.
@@ -203,7 +214,7 @@ fn curl(context: &mut Context) -> Result<(), Failure> {
         thread::sleep(Duration::from_millis(20));
     }
     let certificate = fs::read_to_string(folder.join("certificate.pem"))?;
-    let script = format!("cat > certificate.pem <<END\n{certificate}END\n{}", SCRIPTS[3]);
+    let script = format!("cat > certificate.pem <<END\n{certificate}END\n{CURL}");
     shell(context, &script)
 }
 
