@@ -31,6 +31,8 @@ pub(crate) struct Options {
     filter: String,
     /// Set in the process that runs one test.
     only: Option<usize>,
+    /// How long each storm lasts, in seconds.
+    storm: Option<String>,
 }
 
 impl Options {
@@ -40,13 +42,16 @@ impl Options {
     ///
     /// A sentence about what is wrong.
     pub(crate) fn parse(arguments: Vec<String>) -> Result<Self, String> {
-        let mut options = Self { environment: String::new(), filter: String::new(), only: None };
+        let mut options =
+            Self { environment: String::new(), filter: String::new(), only: None, storm: None };
         let mut words = arguments.into_iter();
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| format!("`{word}` has no value"))?;
             match word.as_str() {
                 "--environment" => options.environment = value,
                 "--filter" => options.filter = value,
+                // Of this process, and of those that run the tests.
+                "--storm-seconds" => options.storm = Some(value),
                 "--only" => options.only = value.parse().ok(),
                 _ => return Err(format!("`{word}` is not known")),
             }
@@ -60,6 +65,12 @@ impl Options {
 }
 
 impl Options {
+    /// How long a test may take.
+    fn patience(&self) -> Duration {
+        let storm: u64 = self.storm.as_ref().and_then(|text| text.parse().ok()).unwrap_or(0);
+        PATIENCE + Duration::from_secs(storm.saturating_mul(10))
+    }
+
     /// Whether the tests to run are those with real programs.
     pub(crate) fn is_for_programs(&self) -> bool {
         self.environment == PROGRAMS
@@ -236,6 +247,9 @@ fn run_process(options: &Options, index: usize) -> std::io::Result<(bool, String
     clear_room();
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--environment", &options.environment, "--only", &index.to_string()]);
+    if let Some(seconds) = &options.storm {
+        command.env(crate::storm::SECONDS, seconds);
+    }
     let output = Path::new("/run/ringfence-test-output");
     let file = fs::File::create(output)?;
     let mut test = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
@@ -244,10 +258,10 @@ fn run_process(options: &Options, index: usize) -> std::io::Result<(bool, String
         if let Some(status) = test.try_wait()? {
             break status;
         }
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > options.patience() {
             test.kill()?;
             test.wait()?;
-            return Ok((false, format!("it took more than {} s", PATIENCE.as_secs())));
+            return Ok((false, format!("it took more than {} s", options.patience().as_secs())));
         }
         thread::sleep(Duration::from_millis(5));
     };

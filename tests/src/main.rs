@@ -3,7 +3,8 @@
 //! It is run as root in a virtual machine that it has to itself:
 //!
 //! ```text
-//! ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown|6.12-programs [--filter TEXT]
+//! ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown|6.12-programs
+//!     [--filter TEXT] [--storm-seconds N]
 //! ```
 //!
 //! A line a test: `ok NAME`, `FAILED NAME: reason`, `skipped NAME: reason`; the last line counts
@@ -28,6 +29,7 @@ mod network;
 mod programs;
 mod ringfence;
 mod scope;
+mod storm;
 mod sweep;
 mod sys;
 mod words;
@@ -38,7 +40,8 @@ use harness::Options;
 
 /// What the program was started for.
 const USAGE: &str = "usage: ringfence-vm-tests --environment \
-                     6.1|6.12|7|6.12-lockdown|6.12-programs [--filter TEXT]";
+                     6.1|6.12|7|6.12-lockdown|6.12-programs [--filter TEXT] \
+                     [--storm-seconds N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> =
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Some(b"act") => return act::main(&arguments[1..]),
         Some(b"act-one") => return act::one(&arguments[1..]),
         Some(b"hammer") => return kill::hammer(&arguments[1..]),
+        Some(b"storm") => return storm::worker(&arguments[1..]),
         Some(b"sweep") => return sweep::worker(&arguments[1..]),
         _ => {}
     }
@@ -75,6 +79,7 @@ fn tests() -> Vec<harness::Test> {
         decisions::TESTS,
         programs::TESTS,
         sweep::TESTS,
+        storm::TESTS,
         input::TESTS,
         kill::TESTS,
         elsewhere::TESTS,

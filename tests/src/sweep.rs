@@ -8,6 +8,7 @@ mod pairs;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::fd::AsRawFd as _,
     path::Path,
     process::{Child, Command, ExitCode},
 };
@@ -46,8 +47,10 @@ struct Meant {
 const MEANT: &[Meant] = &[
     // CAP_MKNOD: a device node is a way to the machine's memory and disks.
     Meant { call: "root mknod-device", governed: "EPERM" },
-    // CAP_SYS_ADMIN, without which the `trusted.` attributes are not there.
+    // CAP_SYS_ADMIN, without which the `trusted.` attributes are not there and those of other
+    // security modules cannot be set.
     Meant { call: "root setxattr-trusted", governed: "EPERM" },
+    Meant { call: "root setxattr-security", governed: "EPERM" },
     Meant { call: "root getxattr-trusted", governed: "ENODATA" },
     Meant { call: "root removexattr-trusted", governed: "EPERM" },
 ];
@@ -91,7 +94,6 @@ impl<'a> Fixed<'a> {
             "set -e; chmod 755 {program}; chmod 1777 {tree}
              mknod {null} c 1 3; chmod 666 {null}
              mkdir {frozen} {ro} {small} {mounted}; echo text > {immutable}
-             chattr +i {immutable} {frozen} 2>/dev/null || true
              echo text > {ro}/file; mount --bind {ro} {ro}; mount -o remount,bind,ro {ro}
              mount -t tmpfs -o size=4k,nr_inodes=3,mode=777 none {small}; head -c 4096 /dev/zero > {small}/full
              mount -t tmpfs -o size=64k none {mounted}; : > {small}/last",
@@ -105,6 +107,10 @@ impl<'a> Fixed<'a> {
             mounted = at("mounted"),
         );
         let made = Command::new("/bin/sh").args(["-c", &script]).output()?;
+        for name in ["immutable", "frozen"] {
+            // Where the file system has no such attribute, these are like any others.
+            let _ = set_immutable(&folder.join(name), true);
+        }
         let running = Command::new(folder.join("sleep")).arg("100000").spawn()?;
         let fixed = Self { folder, running };
         ensure(made.status.success(), || String::from_utf8_lossy(&made.stderr).into_owned())?;
@@ -120,10 +126,22 @@ impl Drop for Fixed<'_> {
         for name in ["ro", "small", "mounted"] {
             let _ = Command::new("umount").arg("-l").arg(self.folder.join(name)).output();
         }
-        let names = ["immutable", "frozen"].map(|name| self.folder.join(name));
-        let _ = Command::new("chattr").arg("-i").args(names).output();
+        for name in ["immutable", "frozen"] {
+            let _ = set_immutable(&self.folder.join(name), false);
+        }
         let _ = fs::remove_dir_all(self.folder);
     }
+}
+
+/// Sets or clears the attribute by which not even root changes a file.
+fn set_immutable(path: &Path, on: bool) -> std::io::Result<()> {
+    /// `FS_IMMUTABLE_FL` (`linux/fs.h`).
+    const IMMUTABLE: libc::c_int = 0x10;
+    let file = fs::File::open(path)?;
+    let flags = if on { IMMUTABLE } else { 0 };
+    // SAFETY: the call reads a number, and the pointer is to one.
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::FS_IOC_SETFLAGS, &raw const flags) };
+    sys::check(done).map(drop)
 }
 
 /// The record of one run in a folder that is made anew, in the same place.
