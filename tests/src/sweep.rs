@@ -51,8 +51,13 @@ const MEANT: &[Meant] = &[
     // security modules cannot be set.
     Meant { call: "root setxattr-trusted", governed: "EPERM" },
     Meant { call: "root setxattr-security", governed: "EPERM" },
-    Meant { call: "root getxattr-trusted", governed: "ENODATA" },
     Meant { call: "root removexattr-trusted", governed: "EPERM" },
+    // no_new_privs: a set-user-ID program runs as who starts it. The program exits with its user.
+    Meant { call: "root execve setuid", governed: "0;" },
+    Meant { call: "root execveat setuid", governed: "0;" },
+    Meant { call: "root execveat-nofollow setuid", governed: "0;" },
+    Meant { call: "root execute-of-read setuid", governed: "0;" },
+    Meant { call: "root execute-of-path setuid", governed: "0;" },
 ];
 
 /// What the worker is told: makes the calls in a folder and prints a line for each.

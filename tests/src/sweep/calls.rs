@@ -508,21 +508,29 @@ pub(super) fn all(user: u32, record: &mut String) -> io::Result<()> {
         }
     }
     for (way, flags) in WAYS {
-        for (call, body) in ON_DESCRIPTOR {
-            for object in &objects {
+        for object in &objects {
+            for (call, body) in ON_DESCRIPTOR {
                 let call = format!("{call}-of-{way}");
-                one(user, &call, object, record, |p| of_descriptor(p, flags, *body))?;
+                let mut is_open = true;
+                one(user, &call, object, record, |p| {
+                    let answer = of_descriptor(p, flags, *body);
+                    is_open = answer.is_some();
+                    answer.unwrap_or((Err(0), "cannot be opened".to_owned()))
+                })?;
+                // No other call will have a descriptor either.
+                if !is_open {
+                    break;
+                }
             }
         }
     }
     Ok(())
 }
 
-fn of_descriptor(path: *const c_char, flags: c_int, body: OnDescriptor) -> Answer {
-    let fd = answer(raw!(SYS_open, path, flags | libc::O_NONBLOCK, 0));
-    let Ok(fd) = fd else { return (fd, "open".to_owned()) };
-    let fd = fd as c_int;
+/// Does a call on a descriptor; `None` when there is none.
+fn of_descriptor(path: *const c_char, flags: c_int, body: OnDescriptor) -> Option<Answer> {
+    let fd = answer(raw!(SYS_open, path, flags | libc::O_NONBLOCK, 0)).ok()? as c_int;
     let result = body(fd);
     raw!(SYS_close, fd);
-    result
+    Some(result)
 }
