@@ -50,6 +50,8 @@ files:
   - { path: "{room}/open/**", allow: [read] }
   - { path: "{room}/open/**/*.key", deny: [read] }
   # Names that only a mixture of two real names is.
+  - { path: "{room}/mix/stolen/a/y", allow: [write] }
+  - { path: "{room}/mix/stolen/b/x", allow: [write] }
   - { path: "{room}/mix/*/a/{y,e}", allow: [read] }
   - { path: "{room}/mix/*/a/{y,e}/**", allow: [read] }
   - { path: "{room}/mix/*/b/{x,d}", allow: [read] }

@@ -63,6 +63,9 @@ impl Programs {
             packages.extend(FULL.iter().map(|package| (*package).to_owned()));
             packages.extend(["", "-venv"].map(|part| format!("{python}{part}")));
             packages.extend(compiler_packages());
+            // Debian's own node has parts of itself there; other packages of it are whole.
+            let is_here = |package: &&&str| files_of_package(package).is_some();
+            packages.extend(NODE_PARTS.iter().filter(is_here).map(|&part| part.to_owned()));
         }
         packages
     }
@@ -100,6 +103,9 @@ const FULL: &[&str] = &[
     "tar",
     "xz-utils",
 ];
+
+const NODE_PARTS: &[&str] =
+    &["node-acorn", "node-busboy", "node-cjs-module-lexer", "node-undici", "node-xtend"];
 
 /// Files that no package lists, since they are made at installation.
 const MADE: &[&str] = &[

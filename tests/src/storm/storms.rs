@@ -20,7 +20,8 @@ struct Storm {
     turn: fn(&Path) -> Result<(), Failure>,
     /// What the inside holds; empty for nothing.
     held: &'static str,
-    /// What it opens: paths in the storm's folder, and `=NAME` in what it holds.
+    /// What it opens: paths in the storm's folder, and `=NAME` in what it holds; after a `+` it
+    /// gives a path, or what it holds, a name that may be read, first.
     targets: &'static [&'static str],
     /// Whether the inside swaps a symbolic link meanwhile.
     swaps: bool,
@@ -60,6 +61,18 @@ const STORMS: &[Storm] = &[
         turn: |at| there_and_back(&at.join("a/d"), &at.join("b/e"), EXCHANGE),
         held: "a/d",
         targets: &["=f", "a/d/f", "b/e/f"],
+        swaps: false,
+    },
+    // A mixture may be written too, so that a second name for it would be allowed.
+    Storm {
+        name: "stolen",
+        prepare: |at| {
+            fs::create_dir_all(at.join("b"))?;
+            make(&at.join("a/x"), SHUT)
+        },
+        turn: |at| there_and_back(&at.join("a/x"), &at.join("b/y"), 0),
+        held: "a/x",
+        targets: &["+", "+a/x", "+b/y"],
         swaps: false,
     },
     // Two levels change one after the other, so that a walk that begins before and ends after puts
@@ -188,9 +201,10 @@ fn one(
         let held = inside.tell(&format!("hold {}", at.join(storm.held).display()))?;
         ensure(held == "held", || format!("{}: it cannot be held: {held}", storm.name))?;
     }
-    let name = |target: &&str| match target.strip_prefix('=') {
-        Some(_) => (*target).to_owned(),
-        None => at.join(target).display().to_string(),
+    let name = |target: &&str| match target.split_at_checked(1) {
+        Some(("=", _)) | Some(("+", "")) => (*target).to_owned(),
+        Some(("+", path)) => format!("+{}", at.join(path).display()),
+        _ => at.join(target).display().to_string(),
     };
     let targets: Vec<String> = storm.targets.iter().map(name).collect();
     // The control shows that the storm leaves the file within reach, and needs no time for that.

@@ -90,7 +90,23 @@ fn read_held(held: Option<&OwnedFd>, name: &str) -> io::Result<String> {
     }
 }
 
-/// Opens in a loop, in several threads: paths, and `=NAME` in what is held.
+/// Gives a file a second name that may be read, and reads it by that.
+fn steal(held: Option<&OwnedFd>, path: &str) -> io::Result<String> {
+    let from = CString::new(path)?;
+    let folder = match path {
+        "" => held.map_or(-1, |held| held.as_raw_fd()),
+        _ => libc::AT_FDCWD,
+    };
+    let (to, flags) = (c"stolen".as_ptr(), libc::AT_EMPTY_PATH);
+    // SAFETY: both paths are NUL-terminated strings.
+    sys::check(unsafe { libc::linkat(folder, from.as_ptr(), libc::AT_FDCWD, to, flags) })?;
+    let content = read(libc::AT_FDCWD, "stolen");
+    std::fs::remove_file("stolen")?;
+    content
+}
+
+/// Opens in a loop, in several threads: paths, and `=NAME` in what is held; `+PATH` and `+` get a
+/// second name for a path, or for what is held, first.
 fn storm(time: Duration, swaps: bool, held: Option<&OwnedFd>, targets: &[&str]) -> Counts {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -98,9 +114,10 @@ fn storm(time: Duration, swaps: bool, held: Option<&OwnedFd>, targets: &[&str]) 
             let mut counts = Counts::default();
             while !over.load(Ordering::Relaxed) {
                 for target in targets {
-                    counts.add(match target.strip_prefix('=') {
-                        Some(name) => read_held(held, name),
-                        None => read(libc::AT_FDCWD, target),
+                    counts.add(match (target.strip_prefix('='), target.strip_prefix('+')) {
+                        (Some(name), _) => read_held(held, name),
+                        (_, Some(path)) => steal(held, path),
+                        _ => read(libc::AT_FDCWD, target),
                     });
                 }
             }

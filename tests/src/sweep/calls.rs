@@ -514,8 +514,8 @@ pub(super) fn all(user: u32, record: &mut String) -> io::Result<()> {
                 let mut is_open = true;
                 one(user, &call, object, record, |p| {
                     let answer = of_descriptor(p, flags, *body);
-                    is_open = answer.is_some();
-                    answer.unwrap_or((Err(0), "cannot be opened".to_owned()))
+                    is_open = answer.is_ok();
+                    answer.unwrap_or_else(|errno| (Err(errno), "cannot be opened".to_owned()))
                 })?;
                 // No other call will have a descriptor either.
                 if !is_open {
@@ -527,10 +527,10 @@ pub(super) fn all(user: u32, record: &mut String) -> io::Result<()> {
     Ok(())
 }
 
-/// Does a call on a descriptor; `None` when there is none.
-fn of_descriptor(path: *const c_char, flags: c_int, body: OnDescriptor) -> Option<Answer> {
-    let fd = answer(raw!(SYS_open, path, flags | libc::O_NONBLOCK, 0)).ok()? as c_int;
+/// Does a call on a descriptor, or says why there is none.
+fn of_descriptor(path: *const c_char, flags: c_int, body: OnDescriptor) -> Result<Answer, i32> {
+    let fd = answer(raw!(SYS_open, path, flags | libc::O_NONBLOCK, 0))? as c_int;
     let result = body(fd);
     raw!(SYS_close, fd);
-    Some(result)
+    Ok(result)
 }
