@@ -14,6 +14,34 @@ use ringfence_common::Right;
 /// Name that the rules of the baseline carry in place of a file.
 pub const FILE: &str = "baseline";
 
+/// What the list was measured with: each does its work under a policy that gives it a workspace, a
+/// home and a folder for temporary files besides the baseline, and meets no refusal. The tests run
+/// them in a virtual machine with Debian's packages, and compare this list with what they ran.
+pub const MEASURED_WITH: &[&str] = &[
+    "git",
+    "python3",
+    "sqlite3",
+    "venv",
+    "pip",
+    "curl",
+    "gcc",
+    "make",
+    "node",
+    "tar",
+    "gzip",
+    "xz",
+    "bzip2",
+    "rsync",
+    "ssh-keygen",
+    "bash",
+    "sort",
+    "awk",
+    "sed",
+    "grep",
+    "xargs",
+    "find",
+];
+
 /// Programs, libraries and their data: read and executed.
 const PROGRAMS: &[&str] = &["/usr/**", "/bin/**", "/sbin/**"];
 

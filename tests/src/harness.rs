@@ -17,9 +17,12 @@ use traces::Traces;
 pub(crate) type Test = (&'static str, fn(&mut Context) -> Result<(), Failure>);
 
 /// How long a test may take. Loading the kernel programs takes seconds in an emulator.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(480);
 /// Where tests have their folders.
 const ROOM: &str = "/tmp/rf";
+
+/// The environment that has real programs, and is for nothing else.
+const PROGRAMS: &str = "6.12-programs";
 
 /// What the program was asked to do.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct Options {
     filter: String,
     /// Set in the process that runs one test.
     only: Option<usize>,
+    /// How long each storm lasts, in seconds.
+    storm: Option<String>,
 }
 
 impl Options {
@@ -37,22 +42,38 @@ impl Options {
     ///
     /// A sentence about what is wrong.
     pub(crate) fn parse(arguments: Vec<String>) -> Result<Self, String> {
-        let mut options = Self { environment: String::new(), filter: String::new(), only: None };
+        let mut options =
+            Self { environment: String::new(), filter: String::new(), only: None, storm: None };
         let mut words = arguments.into_iter();
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| format!("`{word}` has no value"))?;
             match word.as_str() {
                 "--environment" => options.environment = value,
                 "--filter" => options.filter = value,
+                // Of this process, and of those that run the tests.
+                "--storm-seconds" => options.storm = Some(value),
                 "--only" => options.only = value.parse().ok(),
                 _ => return Err(format!("`{word}` is not known")),
             }
         }
-        const KNOWN: [&str; 4] = ["6.1", "6.12", "7", "6.12-lockdown"];
+        const KNOWN: [&str; 5] = ["6.1", "6.12", "7", "6.12-lockdown", PROGRAMS];
         match KNOWN.contains(&options.environment.as_str()) {
             true => Ok(options),
             false => Err(format!("`--environment` is one of {}", KNOWN.join(", "))),
         }
+    }
+}
+
+impl Options {
+    /// How long a test may take.
+    fn patience(&self) -> Duration {
+        let storm: u64 = self.storm.as_ref().and_then(|text| text.parse().ok()).unwrap_or(0);
+        PATIENCE + Duration::from_secs(storm.saturating_mul(10))
+    }
+
+    /// Whether the tests to run are those with real programs.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.environment == PROGRAMS
     }
 }
 
@@ -128,6 +149,11 @@ impl Context {
     }
 }
 
+/// Says something that is worth knowing of a test that passes: how much it tried.
+pub(crate) fn note(text: &str) {
+    say(&format!("noted {text}"));
+}
+
 /// Runs the tests, or in a process of its own the one that was asked for.
 pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
     if let Some(test) = options.only.and_then(|index| tests.get(index)) {
@@ -142,7 +168,7 @@ pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
             continue;
         }
         let start = Instant::now();
-        let (problem, skipped) = run_apart(options, index);
+        let (problem, skipped, notes) = run_apart(options, index);
         let seconds = start.elapsed().as_secs_f32();
         match &problem {
             None => say(&format!("ok {name}\n  {seconds:.1} s")),
@@ -152,6 +178,7 @@ pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
                 lines.for_each(|line| say(&format!("    {line}")));
             }
         }
+        notes.iter().for_each(|line| say(&format!("  {line}")));
         skipped.iter().for_each(|line| say(&format!("skipped {name}, {line}")));
         counts[usize::from(problem.is_some())] += 1;
         counts[2] += skipped.len();
@@ -192,15 +219,19 @@ fn run_here(options: &Options, (_, test): &Test) -> ExitCode {
 }
 
 /// Runs a test in a process of its own and looks at what it leaves behind. Gives what is wrong,
-/// if anything, and what was skipped.
-fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>) {
+/// if anything, what was skipped, and what was noted.
+fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>, Vec<String>) {
     let before = Traces::now();
     let (ended_well, output) = match run_process(options, index) {
         Ok(ended) => ended,
         Err(error) => (false, format!("the test could not be run: {error}")),
     };
-    let (skipped, mut lines): (Vec<&str>, Vec<&str>) =
-        output.lines().partition(|line| line.starts_with("skipped "));
+    let beginning = |word: &str| -> Vec<String> {
+        output.lines().filter_map(|line| Some(line.strip_prefix(word)?.to_owned())).collect()
+    };
+    let (skipped, notes) = (beginning("skipped "), beginning("noted "));
+    let is_other = |line: &&str| !line.starts_with("skipped ") && !line.starts_with("noted ");
+    let mut lines: Vec<&str> = output.lines().filter(is_other).collect();
     let leaks = before.leaks();
     if !ended_well && lines.is_empty() {
         lines.push("it ended without a word");
@@ -209,14 +240,16 @@ fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>) {
         lines.clear();
     }
     lines.extend(leaks.iter().map(String::as_str));
-    let skipped = skipped.iter().map(|line| line["skipped ".len()..].to_owned()).collect();
-    ((!lines.is_empty()).then(|| lines.join("\n")), skipped)
+    ((!lines.is_empty()).then(|| lines.join("\n")), skipped, notes)
 }
 
 fn run_process(options: &Options, index: usize) -> std::io::Result<(bool, String)> {
     clear_room();
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--environment", &options.environment, "--only", &index.to_string()]);
+    if let Some(seconds) = &options.storm {
+        command.env(crate::storm::SECONDS, seconds);
+    }
     let output = Path::new("/run/ringfence-test-output");
     let file = fs::File::create(output)?;
     let mut test = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
@@ -225,10 +258,10 @@ fn run_process(options: &Options, index: usize) -> std::io::Result<(bool, String
         if let Some(status) = test.try_wait()? {
             break status;
         }
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > options.patience() {
             test.kill()?;
             test.wait()?;
-            return Ok((false, format!("it took more than {} s", PATIENCE.as_secs())));
+            return Ok((false, format!("it took more than {} s", options.patience().as_secs())));
         }
         thread::sleep(Duration::from_millis(5));
     };

@@ -3,7 +3,8 @@
 //! It is run as root in a virtual machine that it has to itself:
 //!
 //! ```text
-//! ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown [--filter TEXT]
+//! ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown|6.12-programs
+//!     [--filter TEXT] [--storm-seconds N]
 //! ```
 //!
 //! A line a test: `ok NAME`, `FAILED NAME: reason`, `skipped NAME: reason`; the last line counts
@@ -22,11 +23,14 @@ mod harness;
 mod input;
 mod kill;
 mod life;
+mod measured;
 mod names;
 mod network;
 mod programs;
 mod ringfence;
 mod scope;
+mod storm;
+mod sweep;
 mod sys;
 mod words;
 
@@ -35,8 +39,9 @@ use std::process::ExitCode;
 use harness::Options;
 
 /// What the program was started for.
-const USAGE: &str =
-    "usage: ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown [--filter TEXT]";
+const USAGE: &str = "usage: ringfence-vm-tests --environment \
+                     6.1|6.12|7|6.12-lockdown|6.12-programs [--filter TEXT] \
+                     [--storm-seconds N]";
 
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> =
@@ -45,10 +50,13 @@ fn main() -> ExitCode {
         Some(b"act") => return act::main(&arguments[1..]),
         Some(b"act-one") => return act::one(&arguments[1..]),
         Some(b"hammer") => return kill::hammer(&arguments[1..]),
+        Some(b"storm") => return storm::worker(&arguments[1..]),
+        Some(b"sweep") => return sweep::worker(&arguments[1..]),
         _ => {}
     }
     let text = arguments.iter().map(|word| String::from_utf8_lossy(word).into_owned());
     match Options::parse(text.collect()) {
+        Ok(options) if options.is_for_programs() => harness::main(&options, measured::TESTS),
         Ok(options) => harness::main(&options, &tests()),
         Err(wrong) => {
             eprintln!("{wrong}\n{USAGE}");
@@ -57,7 +65,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Every test, by subject.
+/// Every test, by subject, but those that need real programs.
 fn tests() -> Vec<harness::Test> {
     [
         life::TESTS,
@@ -70,6 +78,8 @@ fn tests() -> Vec<harness::Test> {
         guard::TESTS,
         decisions::TESTS,
         programs::TESTS,
+        sweep::TESTS,
+        storm::TESTS,
         input::TESTS,
         kill::TESTS,
         elsewhere::TESTS,

@@ -22,7 +22,8 @@ pub(crate) enum Programs {
     None,
     /// Also real shells, coreutils, Python, curl and ip.
     Basic,
-    /// Also git and a C compiler; needs about 1 GiB more memory.
+    /// Also what the baseline is measured with: git, a C compiler, node, venv, rsync, …, and the
+    /// configuration in `/etc` that comes with packages. Needs about 2 GiB more memory.
     Full,
 }
 
@@ -59,14 +60,63 @@ impl Programs {
             }
         }
         if self == Self::Full {
-            packages.extend(
-                ["git", "binutils", "libc6-dev", "linux-libc-dev", "gcc"].map(String::from),
-            );
+            packages.extend(FULL.iter().map(|package| (*package).to_owned()));
+            packages.extend(["", "-venv"].map(|part| format!("{python}{part}")));
             packages.extend(compiler_packages());
+            // Debian's own node has parts of itself there; other packages of it are whole.
+            let is_here = |package: &&&str| files_of_package(package).is_some();
+            packages.extend(NODE_PARTS.iter().filter(is_here).map(|&part| part.to_owned()));
         }
         packages
     }
 }
+
+/// Packages of [`Programs::Full`] besides the compiler's and Python's.
+const FULL: &[&str] = &[
+    "binutils",
+    "bzip2",
+    "base-files",
+    "ca-certificates",
+    "diffutils",
+    "findutils",
+    "gcc",
+    "git",
+    "grep",
+    "gzip",
+    "libc-bin",
+    "libc6-dev",
+    "linux-libc-dev",
+    "make",
+    "mawk",
+    "media-types",
+    "netbase",
+    "nodejs",
+    "openssh-client",
+    "openssl",
+    "python3-distutils",
+    "python3-lib2to3",
+    "python3-pip-whl",
+    "python3-setuptools-whl",
+    "python3-venv",
+    "rsync",
+    "sed",
+    "tar",
+    "xz-utils",
+];
+
+const NODE_PARTS: &[&str] =
+    &["node-acorn", "node-busboy", "node-cjs-module-lexer", "node-undici", "node-xtend"];
+
+/// Files that no package lists, since they are made at installation.
+const MADE: &[&str] = &[
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/timezone",
+    "/usr/bin/awk",
+    "/usr/bin/cc",
+    "/usr/lib/locale/locale-archive",
+];
 
 /// The versioned packages that `gcc` stands for, as in `gcc-12`.
 fn compiler_packages() -> Vec<String> {
@@ -125,9 +175,12 @@ fn build(programs: Programs, to: &Path) -> Result<()> {
     tree.take_as(&busybox, Path::new("/usr/bin/busybox"))?;
     for package in programs.packages() {
         match files_of_package(&package) {
-            Some(files) => take_package(&mut tree, &files)?,
+            Some(files) => take_package(&mut tree, &files, programs)?,
             None => eprintln!("vm: {package} is not installed here, so the guest lacks it"),
         }
+    }
+    for file in MADE.iter().filter(|file| programs == Programs::Full && Path::new(file).exists()) {
+        tree.take(Path::new(file))?;
     }
     tree.take_libraries()?;
     for applet in busybox_applets(&busybox)? {
@@ -147,12 +200,9 @@ fn build(programs: Programs, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn take_package(tree: &mut Tree, files: &[PathBuf]) -> Result<()> {
+fn take_package(tree: &mut Tree, files: &[PathBuf], programs: Programs) -> Result<()> {
     for file in files {
-        // Manuals and translations are most of a package; /etc is ours in the guest.
-        let unneeded = ["/usr/share", "/etc", "/var"].iter().any(|place| file.starts_with(place))
-            && !file.starts_with("/usr/share/git-core/templates");
-        if unneeded || file.is_dir() || !file.exists() {
+        if !is_needed(file, programs) || file.is_dir() || !file.exists() {
             continue;
         }
         tree.take(file)?;
@@ -161,6 +211,23 @@ fn take_package(tree: &mut Tree, files: &[PathBuf]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Manuals and translations are most of a package. What is in `/etc` is taken for programs that
+/// are to find what they find on a user's machine; the files of [`crate::image`] replace some.
+fn is_needed(file: &Path, programs: Programs) -> bool {
+    const SHARED: &[&str] =
+        &["/usr/share/git-core/templates", "/usr/share/python-wheels", "/usr/share/nodejs"];
+    // Other compilers and their libraries, and npm: as large as all the rest.
+    const LARGE: &[&str] = &["/usr/include/node", "/usr/lib/node_modules"];
+    const LARGE_NAMES: &[&str] = &["lto1", "lto-dump", "asan", "tsan", "lsan", "ubsan", "gprofng"];
+    let starts = |places: &[&str]| places.iter().any(|place| file.starts_with(place));
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    if starts(&["/etc"]) {
+        return programs == Programs::Full;
+    }
+    let is_large = starts(LARGE) || LARGE_NAMES.iter().any(|part| name.contains(part));
+    !is_large && (starts(SHARED) || !starts(&["/usr/share", "/var"]))
 }
 
 /// What Debian compiled a Python source to, at installation.

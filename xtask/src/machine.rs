@@ -74,11 +74,12 @@ impl Machine {
         }
     }
 
-    /// Its kernel, and its lockdown mode if it has one.
+    /// Its kernel, and its lockdown mode if it has one. Machines that run at a time differ in it.
     pub(crate) fn name(&self) -> String {
-        match self.lockdown {
-            Some(mode) => format!("{}-{mode}", self.series),
-            None => self.series.to_owned(),
+        match (self.lockdown, self.programs) {
+            (Some(mode), _) => format!("{}-{mode}", self.series),
+            (None, Programs::Full) => format!("{}-programs", self.series),
+            (None, _) => self.series.to_owned(),
         }
     }
 

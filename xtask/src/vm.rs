@@ -24,7 +24,7 @@ Exit code 125: the machine itself failed, and there is no code.
   --modules NAME,…           kernel modules to load first, with what they depend on
   --count-instructions       one processor, whose clock counts instructions
   --programs none|basic|full busybox alone; + bash, coreutils, python3, curl, ip (default);
-                             + git, gcc
+                             + git, gcc, node, … (needs --memory 3G)
 
 The kernel's messages: target/vm/<kernel>/console.log
 ";

@@ -83,6 +83,8 @@ pub struct Baselines {
     pub groups: Vec<BaselineGroup>,
     /// How much of it each document has.
     pub documents: Vec<BaselineOf>,
+    /// Programs that do their work with it, a workspace and a home, and meet no refusal.
+    pub measured_with: &'static [&'static str],
 }
 
 /// Rules of the baseline for one purpose.
@@ -279,6 +281,7 @@ fn baselines(boundaries: &[Boundary]) -> Option<Baselines> {
     Some(Baselines {
         groups: baseline::groups(widest).into_iter().map(group).collect(),
         documents: governing.iter().map(of).collect(),
+        measured_with: baseline::MEASURED_WITH,
     })
 }
 

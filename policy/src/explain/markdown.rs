@@ -5,8 +5,8 @@ use std::fmt::{self, Write as _};
 use super::{
     DocumentFields, Effective, Explanation, FieldRow, Group,
     text::{
-        SECTIONS, acting_parts, acts_in_words, always_title, capital, not_governed, times,
-        what_becomes,
+        SECTIONS, acting_parts, acts_in_words, always_title, capital, measured, not_governed,
+        times, what_becomes,
     },
 };
 use crate::{coverage::Part, diagnostic::visible};
@@ -73,6 +73,7 @@ fn write_effective(effective: &Effective, out: &mut String) -> fmt::Result {
             let (purpose, rights) = (group.purpose, &group.rights);
             writeln!(out, "- {purpose} ({rights}): {}", patterns.join(" "))?;
         }
+        writeln!(out, "- {}", measured(baseline))?;
     }
     if !effective.unenforced.is_empty() {
         writeln!(out, "\n### Asked for, and not enforced by this version\n")?;

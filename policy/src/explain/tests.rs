@@ -392,6 +392,17 @@ fn the_baseline_is_told_once_and_to_what_extent_each_document_has_it() {
 }
 
 #[test]
+fn what_the_baseline_is_measured_with_is_told_in_every_form() {
+    let explanation = explained(&["boundary: 1\nfiles: [{ path: /a, allow: [read] }]\n"]);
+    let sentence = "nothing is refused to git, python3, ";
+    assert!(explanation.text().replace("\n    ", " ").contains(sentence), "{}", explanation.text());
+    assert!(explanation.markdown().contains(sentence));
+    let json = serde_json::to_value(&explanation).unwrap();
+    let told = &json["effective"]["baseline"]["measured_with"];
+    assert_eq!(told, &serde_json::json!(crate::baseline::MEASURED_WITH));
+}
+
+#[test]
 fn hostile_text_acts_neither_on_a_terminal_nor_in_markdown() {
     let text = "\
 boundary: 1

@@ -218,7 +218,16 @@ fn write_baseline(baseline: &Baselines, out: &mut String) -> fmt::Result {
         let patterns = group.patterns.join(" ");
         wrap(&format!("{} ({}): {patterns}", group.purpose, group.rights), "  ", "    ", out)?;
     }
-    Ok(())
+    wrap(&measured(baseline), "  ", "    ", out)
+}
+
+/// What the baseline was measured with, as a sentence without an end.
+pub(super) fn measured(baseline: &Baselines) -> String {
+    let programs = baseline.measured_with.join(", ");
+    format!(
+        "measured: with a workspace, a home and TMPDIR allowed besides, nothing is refused to \
+         {programs}"
+    )
 }
 
 pub(super) fn capital(text: &str) -> String {
