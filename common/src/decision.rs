@@ -173,6 +173,11 @@ reasons! {
     AddressUnreadable = 16 "address_unreadable",
     /// A file of the kernel's own control file systems, opened for writing.
     KernelControl = 17 "kernel_control",
+    /// Memory that no file stands behind, or a private copy of one, was to become executable.
+    AnonymousCode = 20 "anonymous_code",
+    /// A program's file does not have the content that the policy names (Sec0
+    /// `tool_code_changed`).
+    ToolCodeChanged = 21 "tool_code_changed",
 }
 
 /// One precomputed answer in a policy image: a verdict and the rule that gives it.

@@ -9,7 +9,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// "This kernel has no such member."
 pub const ABSENT: u32 = u32::MAX;
 
-/// Declares [`Layout`] together with the BTF name of each member.
+/// Declares [`Layout`] together with the BTF name of each member. Names that kernels had at
+/// different times are parted by `|`; with `|` at the end the member may be [`ABSENT`].
 macro_rules! layout {
     ($($(#[$meta:meta])* $field:ident = $structure:literal $member:literal,)*) => {
         /// Byte offsets of kernel structure members.
@@ -68,6 +69,9 @@ layout! {
     nsproxy_mount = "nsproxy" "mnt_ns",
     binprm_file = "linux_binprm" "file",
     vma_file = "vm_area_struct" "vm_file",
+    vma_flags = "vm_area_struct" "vm_flags",
+    vma_anonymous = "vm_area_struct" "anon_vma",
+    backing_path = "backing_file" "user_path|",
     socket_sock = "socket" "sk",
     sock_cgroup = "sock" "sk_cgrp_data.cgroup",
     cgroup_level = "cgroup" "level",
@@ -98,6 +102,8 @@ pub struct Settings {
     pub readable_type: u32,
     /// Where members are.
     pub layout: Layout,
+    /// `FMODE_BACKING` (`linux/fs.h`): the file below a file of an overlay; 0 where there is none.
+    pub backing_mode: u32,
     /// Fills the structure to a multiple of 8 bytes.
     pub spare: u32,
 }
@@ -111,6 +117,7 @@ impl Settings {
         image_bytes: 0,
         readable_type: 0,
         layout: Layout::EMPTY,
+        backing_mode: 0,
         spare: 0,
     };
 }

@@ -10,7 +10,7 @@ use ringfence_common::{
 
 use crate::{
     emit::{self, EACCES},
-    kernel::{offset, read_u16, read_u32},
+    kernel::{offset, read_u16, read_u32, setting},
     network,
     path::{Ascent, Location, PathRoom, climb, magic},
     scope::{Task, governed, second_path},
@@ -25,8 +25,6 @@ const FMODE_WRITE: u32 = 2;
 const FMODE_EXEC: u32 = 0x20;
 /// `FMODE_PATH`: opened with O_PATH.
 const FMODE_PATH: u32 = 0x4000;
-/// `FMODE_BACKING`: the file below a file of an overlay, since Linux 6.5.
-const FMODE_BACKING: u32 = 1 << 25;
 /// `O_TRUNC`, which changes a file even when it is opened for reading only.
 const O_TRUNC: u32 = 0o1000;
 /// `S_IFMT` and `S_IFDIR`.
@@ -156,7 +154,7 @@ fn judge_file(ctx: &LsmContext) -> i32 {
             return 0;
         }
         let mode = read_u32(file + offset!(file_mode));
-        if mode & FMODE_BACKING != 0 {
+        if mode & setting!(backing_mode) != 0 {
             return 0;
         }
         let mut rights = 0;

@@ -191,6 +191,8 @@ pub struct Boundary {
     pub baseline: Baseline,
     /// Set when no program may be started after the first.
     pub no_exec_after_start: Option<(Mode, Place)>,
+    /// Set when no anonymous memory may become executable.
+    pub no_anonymous_code: Option<(Mode, Place)>,
     /// The destinations, when governed.
     pub egress: Option<Egress>,
     /// The ports on which others than the scope may be served, when governed. Not compiled yet.
@@ -270,6 +272,7 @@ impl Boundary {
             path_rules: Vec::new(),
             baseline: Baseline::default(),
             no_exec_after_start: None,
+            no_anonymous_code: None,
             egress: None,
             listen: None,
             sockets: None,
@@ -308,7 +311,9 @@ impl Boundary {
         if let Some(egress) = &mut self.egress {
             egress.mode = mode;
         }
-        if let Some((exec_mode, _)) = &mut self.no_exec_after_start {
+        for (exec_mode, _) in
+            [&mut self.no_exec_after_start, &mut self.no_anonymous_code].into_iter().flatten()
+        {
             *exec_mode = mode;
         }
         if let Some(listen) = &mut self.listen {
@@ -320,9 +325,15 @@ impl Boundary {
         self
     }
 
+    /// The modes of what is said about all programs alike.
+    pub(crate) fn exec_modes(&self) -> impl Iterator<Item = Mode> {
+        let both = [&self.no_exec_after_start, &self.no_anonymous_code];
+        both.into_iter().flatten().map(|(mode, _)| *mode)
+    }
+
     /// Whether the document governs nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.path_groups.is_empty() && self.egress.is_none() && self.no_exec_after_start.is_none()
+        self.path_groups.is_empty() && self.egress.is_none() && self.exec_modes().next().is_none()
     }
 }
 

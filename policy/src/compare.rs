@@ -102,6 +102,8 @@ pub enum Subject {
     },
     /// Starting any program after the first.
     ExecAfterStart,
+    /// Making anonymous memory executable.
+    ExecAnonymous,
     /// Making a socket of a kind that no policy lists.
     OtherSocket,
     /// Acts against the boundary itself: mounts, namespaces, processes outside.
@@ -165,6 +167,7 @@ pub fn differences(old: Side<'_>, new: Side<'_>) -> Comparison {
     let mut comparison = Comparison { differences: Vec::new(), is_complete: true };
     for (at, subject) in [
         (header::EXEC_AFTER_START, Subject::ExecAfterStart),
+        (header::EXEC_ANONYMOUS, Subject::ExecAnonymous),
         (header::SOCKET_VIOLATION, Subject::OtherSocket),
         (header::GUARD_VIOLATION, Subject::Guard),
     ] {

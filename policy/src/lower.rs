@@ -68,6 +68,9 @@ fn write(boundary: &Boundary, path_map: &[PathMapping], out: &mut String) -> fmt
     if let Some((_, place)) = &boundary.no_exec_after_start {
         writeln!(out, "exec_after_start: deny{}", Origin(place))?;
     }
+    if let Some((_, place)) = &boundary.no_anonymous_code {
+        writeln!(out, "exec_anonymous: deny{}", Origin(place))?;
+    }
     if let Some(Egress { mode: own, rules, .. }) = &boundary.egress {
         write_group(out, "egress", *own, mode, rules, egress_rule)?;
     }
@@ -87,10 +90,9 @@ fn write(boundary: &Boundary, path_map: &[PathMapping], out: &mut String) -> fmt
 
 /// The mode of the document: groups of another name it.
 fn main_mode(boundary: &Boundary) -> Mode {
-    let exec = boundary.no_exec_after_start.iter().map(|(mode, _)| *mode);
     let groups = boundary.path_groups.iter().map(|group| group.mode);
     let egress = boundary.egress.iter().map(|egress| egress.mode);
-    exec.chain(groups).chain(egress).next().unwrap_or(Mode::Enforce)
+    boundary.exec_modes().chain(groups).chain(egress).next().unwrap_or(Mode::Enforce)
 }
 
 fn write_group<'a, T: 'a>(

@@ -6,7 +6,7 @@ use ringfence_common::{
     Address, Decision, Reason, Right,
     egress::{self, Protocol},
     event::PATH_BYTES,
-    files::{self, Walker},
+    files::{self, Execution, Walker},
 };
 
 use crate::compile::Tables;
@@ -40,7 +40,9 @@ fn about(tables: &Tables, path: &[u8], right: Right, started: bool) -> Decision 
 /// The answer about every path that leads to a state and is not too long.
 pub(crate) fn about_state(image: &[u8], state: u32, right: Right, started: bool) -> Decision {
     match right {
-        Right::Exec => files::decide_exec(image, state, started),
+        Right::Exec => {
+            files::decide_exec(image, state, Execution { started, ..Execution::default() })
+        }
         _ if !files::governs(image, right.bit()) => Decision::ALLOW,
         right => files::decide(image, state, right.bit()),
     }

@@ -16,6 +16,7 @@ mod control_files;
 mod decisions;
 mod elsewhere;
 mod exec;
+mod exec_memory;
 mod files;
 mod guard;
 mod harness;
@@ -65,6 +66,7 @@ fn tests() -> Vec<harness::Test> {
         names::TESTS,
         control_files::TESTS,
         exec::TESTS,
+        exec_memory::TESTS,
         network::TESTS,
         scope::TESTS,
         guard::TESTS,

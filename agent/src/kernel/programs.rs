@@ -16,11 +16,11 @@ use aya::{
         links::{FdLink, PinnedLink},
     },
 };
-use ringfence_common::layout::{Layout, Settings, kfunc};
+use ringfence_common::layout::{ABSENT, Layout, Settings, kfunc};
 use zerocopy::IntoBytes;
 
 use super::{
-    btf::Btf,
+    btf::{Btf, BtfError},
     hooks::{Attachment, HOOKS, Hook},
     members::{self, Members},
     object, probe, sys,
@@ -49,7 +49,7 @@ pub(crate) struct Programs {
 
 /// What the kernel is told, from its own description of itself.
 fn settings(btf: &Btf, scope: ScopeId, image: &[u8]) -> Result<Settings> {
-    let layout = Layout::try_from_fn(|structure, member| btf.offset(structure, member))
+    let layout = Layout::try_from_fn(|structure, members| offset(btf, structure, members))
         .context("the kernel's structures are not what ringfence knows")?;
     let by_cast = btf.function("bpf_rdonly_cast").and(btf.structure("timespec64"));
     Ok(Settings {
@@ -59,8 +59,29 @@ fn settings(btf: &Btf, scope: ScopeId, image: &[u8]) -> Result<Settings> {
         image_bytes: u32::try_from(image.len()).context("the policy image is too large")?,
         readable_type: by_cast.unwrap_or(0),
         layout,
+        backing_mode: backing_mode(btf),
         spare: 0,
     })
+}
+
+/// The offset of the first of several members, parted by `|`, that the kernel has.
+fn offset(btf: &Btf, structure: &str, members: &str) -> Result<u32, BtfError> {
+    let (member, others) = members.split_once('|').unwrap_or((members, ""));
+    match btf.offset(structure, member) {
+        Err(_) if member != members && others.is_empty() => Ok(ABSENT),
+        Err(_) if !others.is_empty() => offset(btf, structure, others),
+        found => found,
+    }
+}
+
+/// `FMODE_BACKING`, which BTF does not have. Linux 6.14 moved it down a bit when it gave files
+/// marks for fsnotify, by a function that BTF does have.
+fn backing_mode(btf: &Btf) -> u32 {
+    match (btf.structure("backing_file"), btf.function("file_set_fsnotify_mode_from_watchers")) {
+        (None, _) => 0,
+        (Some(_), None) => 1 << 25,
+        (Some(_), Some(_)) => 1 << 24,
+    }
 }
 
 impl Programs {

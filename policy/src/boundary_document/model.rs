@@ -98,6 +98,9 @@ model! {
         optional exec: Rules<ProgramRule> => Kernel(Part::Programs),
         /// `deny`: no program may be executed after the first; `allow` is the default.
         optional exec_after_start: AfterStart => Kernel(Part::LaterPrograms),
+        /// `deny`: memory may become executable only as what an executable file holds; `allow` is
+        /// the default.
+        optional exec_anonymous: AnonymousCode => Kernel(Part::AnonymousCode),
         /// Destinations.
         optional egress: Rules<DestinationRule> [Group(&DESTINATION)]
             => Kernel(Part::Destinations),
@@ -201,6 +204,14 @@ words! {
     /// Whether a program may be executed after the first.
     pub enum AfterStart {
         /// It may.
+        Allow = "allow",
+        /// It may not.
+        Deny = "deny",
+    }
+
+    /// Whether memory that no file stands behind may become executable.
+    pub enum AnonymousCode {
+        /// It may: just-in-time compilers need it.
         Allow = "allow",
         /// It may not.
         Deny = "deny",

@@ -65,6 +65,7 @@ impl Policy {
             }
             Subject::Lookup { name } => by_name(hosts::decide_lookup(&self.boundaries, name)),
             Subject::ExecAfterStart => word(header::EXEC_AFTER_START),
+            Subject::ExecAnonymous => word(header::EXEC_ANONYMOUS),
             Subject::OtherSocket => word(header::SOCKET_VIOLATION),
             Subject::Guard => word(header::GUARD_VIOLATION),
         }

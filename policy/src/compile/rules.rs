@@ -185,12 +185,26 @@ pub(super) fn egress_layers<'a>(
 /// The answer to starting a second program: that of the strictest boundary, and of equals the
 /// first.
 pub(super) fn exec_after_start(boundaries: &[Boundary], book: &mut RuleBook) -> Cell {
-    let rules = boundaries.iter().filter_map(|boundary| boundary.no_exec_after_start.as_ref());
-    let cells = rules.map(|(mode, place): &(Mode, Place)| {
-        let text = "no program is started after the first".to_owned();
-        Cell::new(mode.refusal(), book.add(place, text, false))
-    });
-    strictest(cells)
+    let rules = boundaries.iter().map(|boundary| &boundary.no_exec_after_start);
+    one_rule(rules, "no program is started after the first", book)
+}
+
+/// The answer to making anonymous memory executable, likewise.
+pub(super) fn exec_anonymous(boundaries: &[Boundary], book: &mut RuleBook) -> Cell {
+    let rules = boundaries.iter().map(|boundary| &boundary.no_anonymous_code);
+    one_rule(rules, "no anonymous memory becomes executable", book)
+}
+
+fn one_rule<'a>(
+    rules: impl Iterator<Item = &'a Option<(Mode, Place)>>,
+    text: &str,
+    book: &mut RuleBook,
+) -> Cell {
+    strictest(
+        rules.flatten().map(|(mode, place)| {
+            Cell::new(mode.refusal(), book.add(place, text.to_owned(), false))
+        }),
+    )
 }
 
 /// The strictest of some answers, of equals the first; without any, allowed.

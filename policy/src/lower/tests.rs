@@ -69,6 +69,7 @@ files:
     - { path: \"/srv/x\", allow: [content, create], deny: [metadata] }
 exec: [{ path: /usr/bin/*, allow: true }, { path: /usr/bin/su, allow: false }]
 exec_after_start: deny
+exec_anonymous: deny
 egress:
   mode: enforce
   rules:
@@ -102,7 +103,9 @@ fn meaning(mut boundary: Boundary) -> String {
     for rule in &mut boundary.path_rules {
         rule.place = nowhere.clone();
     }
-    if let Some((_, place)) = &mut boundary.no_exec_after_start {
+    for (_, place) in
+        [&mut boundary.no_exec_after_start, &mut boundary.no_anonymous_code].into_iter().flatten()
+    {
         *place = nowhere.clone();
     }
     if let Some(egress) = &mut boundary.egress {

@@ -40,6 +40,10 @@ pub(super) fn answer(ask: &Ask, tables: &Tables, boundaries: &[Boundary]) -> Ans
             let decision = about_first_program(tables, &path.0);
             Answer::by_tables(Action::Exec, lossy(&path.0), decision, tables)
         }
+        Ask::AnonymousCode => {
+            let decision = files::decide_anonymous(image);
+            Answer::by_tables(Action::Exec, "anonymous memory", decision, tables)
+        }
         Ask::Rename { old, new, is_folder, replaces, exchanges } => {
             let decide = |old, new| {
                 let (is_folder, replaces, exchanges) = (*is_folder, *replaces, *exchanges);
