@@ -149,12 +149,21 @@ pub struct Execution {
     /// From memory that no longer is what the file holds: a private copy that was or can be
     /// written.
     pub anonymous: bool,
+    /// The file has the content that the rule of [`content_rule`] names.
+    pub pinned: bool,
+}
+
+/// The rule by whose content the path that led to `state` may be executed, where one names any.
+#[inline(always)]
+pub fn content_rule<I: Image + ?Sized>(image: &I, state: u32) -> Option<u32> {
+    let cell = cell(image, state, Right::Exec)?;
+    if cell.is_by_content() { Some(cell.rule()) } else { None }
 }
 
 /// Whether a file may be executed.
 #[inline(always)]
 pub fn decide_exec<I: Image + ?Sized>(image: &I, state: u32, how: Execution) -> Decision {
-    let mut all = answer(image, state, Right::Exec.bit());
+    let mut all = Answer::to_exec(image, cell(image, state, Right::Exec), how.pinned);
     if how.anonymous {
         all = all.stricter(fixed(image, header::EXEC_ANONYMOUS, Reason::AnonymousCode));
     }

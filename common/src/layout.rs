@@ -62,6 +62,15 @@ layout! {
     superblock_magic = "super_block" "s_magic",
     inode_mode = "inode" "i_mode",
     inode_links = "inode" "i_nlink",
+    inode_superblock = "inode" "i_sb",
+    inode_number = "inode" "i_ino",
+    inode_generation = "inode" "i_generation",
+    inode_flags = "inode" "i_flags",
+    inode_size = "inode" "i_size",
+    inode_writers = "inode" "i_writecount",
+    inode_changed_seconds = "inode" "i_ctime_sec|__i_ctime.tv_sec|i_ctime.tv_sec",
+    inode_changed_nanoseconds = "inode" "i_ctime_nsec|__i_ctime.tv_nsec|i_ctime.tv_nsec",
+    superblock_device = "super_block" "s_dev",
     task_nsproxy = "task_struct" "nsproxy",
     task_real_cred = "task_struct" "real_cred",
     task_parent = "task_struct" "real_parent",
@@ -104,6 +113,8 @@ pub struct Settings {
     pub layout: Layout,
     /// `FMODE_BACKING` (`linux/fs.h`): the file below a file of an overlay; 0 where there is none.
     pub backing_mode: u32,
+    /// How many entries the map of pinned files has; 0 where no rule names a content.
+    pub pins: u32,
     /// Fills the structure to a multiple of 8 bytes.
     pub spare: u32,
 }
@@ -118,6 +129,7 @@ impl Settings {
         readable_type: 0,
         layout: Layout::EMPTY,
         backing_mode: 0,
+        pins: 0,
         spare: 0,
     };
 }

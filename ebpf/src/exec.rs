@@ -8,6 +8,7 @@ use ringfence_common::{
 };
 
 use crate::{
+    content,
     emit::{self, EACCES},
     file::{address, resolve},
     kernel::{load_u64, offset, read_u32, read_u64, write_u64},
@@ -37,7 +38,8 @@ const WRITTEN: u32 = 4;
 /// first, [`AS_PROGRAM`] and [`WRITTEN`].
 #[inline(never)]
 fn judge(task: &mut Task, file: u64, how: u32) -> i32 {
-    let mut execution = Execution { started: how & STARTED != 0, anonymous: how & WRITTEN != 0 };
+    let mut execution =
+        Execution { started: how & STARTED != 0, anonymous: how & WRITTEN != 0, pinned: false };
     let Some(table) = table() else { return -EACCES };
     let location = Location::of_mapped(file);
     let is_governed = files::governs(&table, Right::Exec.bit());
@@ -60,7 +62,14 @@ fn judge(task: &mut Task, file: u64, how: u32) -> i32 {
         {
             files::violation(&table, Reason::UnnamedProgram)
         }
-        Ok(state) => files::decide_exec(&table, state, execution),
+        Ok(state) => {
+            if content::is_asked()
+                && let Some(rule) = files::content_rule(&table, state)
+            {
+                execution.pinned = content::holds(location.inode(), rule);
+            }
+            files::decide_exec(&table, state, execution)
+        }
         Err(decision) => decision,
     };
     emit::paths(task, Action::Exec, decision, None)

@@ -9,6 +9,7 @@ use ringfence_common::{
 };
 
 use crate::{
+    content,
     emit::{self, EACCES},
     kernel::{offset, read_u16, read_u32, setting},
     network,
@@ -121,7 +122,8 @@ fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, action: Action) 
         Ok(state) => files::decide(&table, state, rights),
         Err(decision) => decision,
     };
-    emit::paths(task, action, decision, None)
+    let inode = Location { mount, dentry }.inode();
+    emit::paths(task, action, content::keep(inode, rights, decision), None)
 }
 
 /// Judges a hook whose arguments are a folder's `struct path` and an entry in it.

@@ -109,6 +109,33 @@ pub enum GlobSyntax {
     Prefix,
 }
 
+/// What a file's content must be: all that is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digests {
+    /// Its SHA-256.
+    pub sha256: Option<[u8; 32]>,
+    /// Its fs-verity digest, by SHA-256.
+    pub fsverity: Option<[u8; 32]>,
+}
+
+impl fmt::Display for Digests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lead = "";
+        for (name, digest) in [("SHA-256", self.sha256), ("fs-verity SHA-256", self.fsverity)] {
+            if let Some(digest) = digest {
+                write!(f, "{lead}{name} {}", hexadecimal(&digest))?;
+                lead = " and ";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as they are written in a policy.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A rule about paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathRule {
@@ -120,6 +147,9 @@ pub struct PathRule {
     pub effect: Effect,
     /// Which rights.
     pub rights: Rights,
+    /// The content that the file must have; the pattern is a path then, and the rule gives
+    /// execution alone.
+    pub content: Option<Digests>,
     /// Where the rule stands; for a baseline rule the file is `baseline`.
     pub place: Place,
 }

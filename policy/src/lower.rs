@@ -8,7 +8,7 @@ use crate::{
     Document, PathMapping,
     boundary::{
         Baseline, Boundary, Budgets, Effect, Egress, EgressRule, GlobSyntax, Mode, PathRule, Place,
-        Protocol, Rights, Target,
+        Protocol, Rights, Target, hexadecimal,
     },
     boundary_document::RIGHTS,
     diagnostic::visible,
@@ -131,7 +131,15 @@ fn path_rule(rule: &PathRule) -> String {
         (false, Effect::Allow) => format!("allow: [{}]", right_words(rule.rights)),
         (false, Effect::Deny) => format!("deny: [{}]", right_words(rule.rights)),
     };
-    format!("{{ path: {}{syntax}, {what} }}{}", quoted(&rule.pattern), Origin(&rule.place))
+    let digest = |name: &str, lead: &str, digest: Option<[u8; 32]>| match digest {
+        Some(digest) => format!(", {name}: \"{lead}{}\"", hexadecimal(&digest)),
+        None => String::new(),
+    };
+    let content = rule.content.map(|content| {
+        digest("sha256", "", content.sha256) + &digest("fsverity", "sha256:", content.fsverity)
+    });
+    let content = content.unwrap_or_default();
+    format!("{{ path: {}{syntax}, {what}{content} }}{}", quoted(&rule.pattern), Origin(&rule.place))
 }
 
 /// The words for rights over files: the widest that fit.

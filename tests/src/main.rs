@@ -16,6 +16,7 @@ mod control_files;
 mod decisions;
 mod elsewhere;
 mod exec;
+mod exec_content;
 mod exec_memory;
 mod files;
 mod guard;
@@ -66,6 +67,7 @@ fn tests() -> Vec<harness::Test> {
         names::TESTS,
         control_files::TESTS,
         exec::TESTS,
+        exec_content::TESTS,
         exec_memory::TESTS,
         network::TESTS,
         scope::TESTS,

@@ -75,6 +75,18 @@ const DESTINATION: Shape = Dependent(
     r#"{"oneOf": [{"required": ["host"]}, {"required": ["cidr"]}],
         "allOf": [{"properties": {"ports": {"minItems": 1}}}]}"#,
 );
+const SHA256: Shape = Shape::Form(&Form {
+    name: "a SHA-256 in hexadecimal",
+    example: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    takes_numbers: false,
+    json: r#"{"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}"#,
+});
+const FSVERITY: Shape = Shape::Form(&Form {
+    name: "an fs-verity digest",
+    example: "sha256:3d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95",
+    takes_numbers: false,
+    json: r#"{"type": "string", "pattern": "^sha256:[0-9A-Fa-f]{64}$"}"#,
+});
 const PATH_MAP: Shape =
     Dependent(&Shape::Record(&FOLDER), r#"{"propertyNames": {"pattern": "^/"}}"#);
 
@@ -135,6 +147,11 @@ model! {
         optional syntax: Syntax => Kernel(Part::Programs),
         /// Whether they may be executed; `false` wins.
         required allow: bool => Kernel(Part::Programs),
+        /// The SHA-256 of the only content that may be executed by this path.
+        optional sha256: String [SHA256] => Kernel(Part::Programs),
+        /// The fs-verity digest of the only content that may be executed by this path, as
+        /// `fsverity measure` prints it: `sha256:` and 64 digits.
+        optional fsverity: String [FSVERITY] => Kernel(Part::Programs),
     }
 
     /// A rule about destinations.

@@ -185,13 +185,14 @@ fn path_rule(rule: &PathRule) -> Rule {
     let effect = effect_word(rule.effect);
     let rights = rights_in_words(rule.rights);
     let pattern = visible(&rule.pattern);
-    let text = match rule.syntax {
-        GlobSyntax::Component => format!("{effect} {rights}: {pattern}"),
-        GlobSyntax::Crossing if rule.pattern.contains(['*', '?']) => {
+    let text = match (rule.syntax, rule.content) {
+        (_, Some(content)) => format!("{effect} {rights}: {pattern} with {content}"),
+        (GlobSyntax::Component, _) => format!("{effect} {rights}: {pattern}"),
+        (GlobSyntax::Crossing, _) if rule.pattern.contains(['*', '?']) => {
             format!("{effect} {rights}: {pattern} (`*` and `?` stand for slashes too)")
         }
-        GlobSyntax::Crossing => format!("{effect} {rights}: {pattern}"),
-        GlobSyntax::Prefix => match pattern.strip_suffix("/**").unwrap_or(&pattern) {
+        (GlobSyntax::Crossing, _) => format!("{effect} {rights}: {pattern}"),
+        (GlobSyntax::Prefix, _) => match pattern.strip_suffix("/**").unwrap_or(&pattern) {
             "" => format!("{effect} {rights}: every path"),
             folder => format!("{effect} {rights}: {folder} and all below it"),
         },

@@ -223,7 +223,7 @@ mod tests {
     fn answer(verdict: Verdict, line: u32) -> Answer {
         let place = Place { file: "a.yaml".into(), line, column: 1 };
         let text = format!("rule {line}");
-        Answer { verdict, rule: Some(RuleInfo { place, text, is_default: false }) }
+        Answer { verdict, rule: Some(RuleInfo { place, text, is_default: false }), content: None }
     }
 
     fn path(right: Right, path: &str, old: Verdict, new: Verdict) -> Difference {
