@@ -19,6 +19,9 @@ use crate::{
     ringfence::{Run, policy},
 };
 
+/// Changes something in the folder of a case.
+type Change = fn(&Path) -> Result<(), Failure>;
+
 /// All of them.
 pub(crate) const TESTS: &[Test] = &[
     ("a program with a digest runs, and nobody who is governed changes it", governed),
@@ -122,7 +125,7 @@ fn while_running(
     context: &Context,
     is_free: bool,
     act: &str,
-    change: fn(&Path) -> Result<(), Failure>,
+    change: Change,
 ) -> Result<(Vec<Outcome>, Vec<String>), Failure> {
     let (base, policy) = one(context)?;
     let path = |name: &str| base.join(name).display().to_string();
@@ -146,7 +149,7 @@ fn while_running(
 }
 
 fn changed_outside(context: &mut Context) -> Result<(), Failure> {
-    let changes: [(&str, fn(&Path) -> Result<(), Failure>); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("written", |base| append(&base.join("pinned/tool"))),
         ("written by another name", |base| append(&base.join("work/alias"))),
         ("replaced", |base| Ok(fs::rename(base.join("work/tool"), base.join("pinned/tool"))?)),

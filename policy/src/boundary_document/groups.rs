@@ -129,7 +129,6 @@ fn syntax(field: &Option<Field<Syntax>>) -> GlobSyntax {
 
 pub(super) fn exec(group: &Group<'_, ProgramRule>, lowering: &mut Lowering<'_>) {
     add_path_group(group, Rights::EXEC, lowering);
-    let mut pinned = HashSet::new();
     for Spanned { value: rule, .. } in group.rules {
         let Some(path) = &rule.path else { continue };
         let Some(pattern) = &path.value else { continue };
@@ -152,9 +151,6 @@ pub(super) fn exec(group: &Group<'_, ProgramRule>, lowering: &mut Lowering<'_>) 
             } else if syntax == GlobSyntax::Prefix || pattern::literal_start(pattern) != pattern {
                 let help = "give each file a rule of its own, without `syntax: prefix` and `\\`";
                 Some(("a digest is that of one file, and this is a pattern", help))
-            } else if !pinned.insert(pattern) {
-                let help = "keep one: a file has one content";
-                Some(("another rule has a digest for this path", help))
             } else {
                 None
             };

@@ -70,6 +70,18 @@ const FILE: Shape = Dependent(
     r#"{"anyOf": [{"required": ["allow"]}, {"required": ["deny"]}],
         "allOf": [{"properties": {"allow": {"minItems": 1}, "deny": {"minItems": 1}}}]}"#,
 );
+/// With a digest, a rule is about one file that may be executed.
+const PROGRAM: Shape = Dependent(
+    &ProgramRule::SHAPE,
+    r#"{"oneOf": [
+        {"not": {"anyOf": [{"required": ["sha256"]}, {"required": ["fsverity"]}]}},
+        {"required": ["sha256"], "not": {"required": ["fsverity"]},
+         "properties": {"allow": {"const": true}, "syntax": {"enum": ["component", "crossing"]},
+                        "path": {"pattern": "^[^*?\\[{\\\\]*$"}}},
+        {"required": ["fsverity"],
+         "properties": {"allow": {"const": true}, "syntax": {"enum": ["component", "crossing"]},
+                        "path": {"pattern": "^[^*?\\[{\\\\]*$"}}}]}"#,
+);
 const DESTINATION: Shape = Dependent(
     &DestinationRule::SHAPE,
     r#"{"oneOf": [{"required": ["host"]}, {"required": ["cidr"]}],
@@ -107,7 +119,7 @@ model! {
         /// Files and folders.
         optional files: Rules<FileRule> [Group(&FILE)] => Kernel(Part::Files),
         /// Programs and libraries.
-        optional exec: Rules<ProgramRule> => Kernel(Part::Programs),
+        optional exec: Rules<ProgramRule> [Group(&PROGRAM)] => Kernel(Part::Programs),
         /// `deny`: no program may be executed after the first; `allow` is the default.
         optional exec_after_start: AfterStart => Kernel(Part::LaterPrograms),
         /// `deny`: memory may become executable only as what an executable file holds; `allow` is

@@ -241,7 +241,6 @@ fn a_rule_with_a_digest_is_about_one_file_that_may_be_executed() {
             code::CONFLICT,
         ),
         (format!("  - {{ path: /a, allow: false, sha256: {DIGEST} }}\n"), code::CONFLICT),
-        (format!("{rule}{rule}"), code::CONFLICT),
         (format!("  - {{ path: /a, allow: true, sha256: {DIGEST}0 }}\n"), code::BAD_DIGEST),
         ("  - { path: /a, allow: true, sha256: \"\" }\n".to_owned(), code::BAD_DIGEST),
         (format!("  - {{ path: /a, allow: true, fsverity: {DIGEST} }}\n"), code::BAD_DIGEST),

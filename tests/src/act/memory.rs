@@ -81,7 +81,7 @@ fn map(file: Option<&OwnedFd>, kind: c_int, protection: c_int) -> io::Result<Pag
 }
 
 fn open(path: &[u8], how: c_int) -> io::Result<OwnedFd> {
-    sys::open(path, how, 0).map(OwnedFd::from)
+    sys::open(path, how, 0)
 }
 
 fn file(a: Arguments, how: c_int) -> Result<OwnedFd, Trouble> {
