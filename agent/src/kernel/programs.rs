@@ -91,10 +91,14 @@ fn offset(btf: &Btf, structure: &str, members: &str) -> Result<u32, BtfError> {
 }
 
 /// `FMODE_BACKING`, which BTF does not have. Linux 6.14 moved it down a bit when it gave files
-/// marks for fsnotify, by a function that BTF does have; 6.17 gave that function another name.
+/// marks for fsnotify, and so did later releases of 6.12; the function that gives them is in BTF,
+/// by one of the names that it has had.
 fn backing_mode(btf: &Btf) -> u32 {
-    const MARKING: [&str; 2] =
-        ["file_set_fsnotify_mode_from_watchers", "fsnotify_open_perm_and_set_mode"];
+    const MARKING: [&str; 3] = [
+        "file_set_fsnotify_mode",
+        "file_set_fsnotify_mode_from_watchers",
+        "fsnotify_open_perm_and_set_mode",
+    ];
     let marks = MARKING.iter().any(|name| btf.function(name).is_some());
     match btf.structure("backing_file") {
         None => 0,
