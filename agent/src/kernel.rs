@@ -2,6 +2,7 @@
 
 pub(crate) mod btf;
 pub(crate) mod hooks;
+pub(crate) mod inode;
 pub(crate) mod members;
 pub(crate) mod object;
 pub(crate) mod probe;

@@ -20,6 +20,7 @@ macro_rules! say {
 mod audit;
 mod cgroup;
 mod command;
+mod contents;
 mod kernel;
 mod launch;
 mod policies;

@@ -173,11 +173,17 @@ reasons! {
     AddressUnreadable = 16 "address_unreadable",
     /// A file of the kernel's own control file systems, opened for writing.
     KernelControl = 17 "kernel_control",
+    /// Memory that no file stands behind, or a private copy of one, was to become executable.
+    AnonymousCode = 20 "anonymous_code",
+    /// A program's file does not have the content that the policy names (Sec0
+    /// `tool_code_changed`).
+    ToolCodeChanged = 21 "tool_code_changed",
 }
 
 /// One precomputed answer in a policy image: a verdict and the rule that gives it.
 ///
-/// Bits 31–30 are the verdict, bits 29–0 the rule's number, 0 where no rule is to be named.
+/// Bits 31–30 are the verdict, bit 29 says that the verdict is one on files without the content
+/// that the rule names, bits 28–0 are the rule's number, 0 where no rule is to be named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Cell(pub u32);
@@ -186,12 +192,30 @@ impl Cell {
     /// Allowed by no rule in particular: the group is not governed.
     pub const ALLOW: Self = Self(0);
     /// The largest rule number that fits.
-    pub const MAX_RULE: u32 = (1 << 30) - 1;
+    pub const MAX_RULE: u32 = (1 << 29) - 1;
+    /// See [`Self::unless_pinned`].
+    const BY_CONTENT: u32 = 1 << 29;
 
     /// Packs a verdict and a rule number; rule numbers above [`Self::MAX_RULE`] become 0.
     pub const fn new(verdict: Verdict, rule: u32) -> Self {
         let rule = if rule > Self::MAX_RULE { 0 } else { rule };
         Self(((verdict as u32) << 30) | rule)
+    }
+
+    /// Allowed by the rule while the file has the content that it names, and refused otherwise.
+    #[must_use]
+    pub const fn unless_pinned(refusal: Verdict, rule: u32) -> Self {
+        Self(Self::new(refusal, rule).0 | Self::BY_CONTENT)
+    }
+
+    /// Whether the verdict is one on files that do not have the content that the rule names.
+    pub const fn is_by_content(self) -> bool {
+        self.0 & Self::BY_CONTENT != 0
+    }
+
+    /// The same rule's answer to a file that has the content.
+    const fn permitted(self) -> Self {
+        Self::new(Verdict::Allow, self.rule())
     }
 
     /// The verdict. The unused bit pattern 3 reads as [`Verdict::Deny`].
@@ -258,6 +282,21 @@ impl Answer {
         Self(image.blur(answer.0))
     }
 
+    /// The answer of a cell to executing a file: `pinned` says that it has the content that the
+    /// cell's rule names.
+    #[inline(always)]
+    pub(crate) fn to_exec<I: Image + ?Sized>(image: &I, cell: Option<Cell>, pinned: bool) -> Self {
+        match cell {
+            Some(cell) if cell.is_by_content() && pinned => {
+                Self::of(image, Some(cell.permitted()), Reason::None)
+            }
+            Some(cell) if cell.is_by_content() => {
+                Self::of(image, Some(cell), Reason::ToolCodeChanged)
+            }
+            cell => Self::of(image, cell, Reason::FsViolation),
+        }
+    }
+
     #[inline(always)]
     const fn new(cell: Cell, reason: Reason) -> Self {
         Self(((cell.0 as u64) << 8) | reason.0 as u64)
@@ -296,6 +335,10 @@ mod tests {
         }
         assert_eq!(Cell::new(Verdict::Deny, Cell::MAX_RULE + 1).rule(), 0);
         assert_eq!(Cell(u32::MAX).verdict(), Verdict::Deny, "an unknown pattern refuses");
+        let cell = Cell::unless_pinned(Verdict::Observe, 77);
+        assert_eq!((cell.verdict(), cell.rule()), (Verdict::Observe, 77));
+        assert!(cell.is_by_content() && !cell.permitted().is_by_content());
+        assert_eq!(cell.permitted(), Cell::new(Verdict::Allow, 77));
     }
 
     #[test]

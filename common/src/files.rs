@@ -154,16 +154,42 @@ pub fn decide<I: Image + ?Sized>(image: &I, state: u32, rights: u32) -> Decision
     answer(image, state, rights).decision()
 }
 
-/// Whether a program may be executed.
-///
-/// `started` says that the process has executed a program in its scope before.
+/// How code comes to be executed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Execution {
+    /// As a program, by a process that has executed one in its scope before.
+    pub started: bool,
+    /// From memory that no longer is what the file holds: a private copy that was or can be
+    /// written.
+    pub anonymous: bool,
+    /// The file has the content that the rule of [`content_rule`] names.
+    pub pinned: bool,
+}
+
+/// The rule by whose content the path that led to `state` may be executed, where one names any.
 #[inline(always)]
-pub fn decide_exec<I: Image + ?Sized>(image: &I, state: u32, started: bool) -> Decision {
-    let mut all = answer(image, state, Right::Exec.bit());
-    if started {
+pub fn content_rule<I: Image + ?Sized>(image: &I, state: u32) -> Option<u32> {
+    let cell = cell(image, state, Right::Exec)?;
+    if cell.is_by_content() { Some(cell.rule()) } else { None }
+}
+
+/// Whether a file may be executed.
+#[inline(always)]
+pub fn decide_exec<I: Image + ?Sized>(image: &I, state: u32, how: Execution) -> Decision {
+    let mut all = Answer::to_exec(image, cell(image, state, Right::Exec), how.pinned);
+    if how.anonymous {
+        all = all.stricter(fixed(image, header::EXEC_ANONYMOUS, Reason::AnonymousCode));
+    }
+    if how.started {
         all = fixed(image, header::EXEC_AFTER_START, Reason::ExecAfterStart).stricter(all);
     }
     all.decision()
+}
+
+/// Whether memory that no file stands behind may become executable.
+#[inline(always)]
+pub fn decide_anonymous<I: Image + ?Sized>(image: &I) -> Decision {
+    fixed(image, header::EXEC_ANONYMOUS, Reason::AnonymousCode).decision()
 }
 
 /// How a violation of the files group that belongs to no rule is answered.

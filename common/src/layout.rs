@@ -9,7 +9,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// "This kernel has no such member."
 pub const ABSENT: u32 = u32::MAX;
 
-/// Declares [`Layout`] together with the BTF name of each member.
+/// Declares [`Layout`] together with the BTF name of each member. Names that kernels had at
+/// different times are parted by `|`; with `|` at the end the member may be [`ABSENT`].
 macro_rules! layout {
     ($($(#[$meta:meta])* $field:ident = $structure:literal $member:literal,)*) => {
         /// Byte offsets of kernel structure members.
@@ -61,6 +62,15 @@ layout! {
     superblock_magic = "super_block" "s_magic",
     inode_mode = "inode" "i_mode",
     inode_links = "inode" "i_nlink",
+    inode_superblock = "inode" "i_sb",
+    inode_number = "inode" "i_ino",
+    inode_generation = "inode" "i_generation",
+    inode_flags = "inode" "i_flags",
+    inode_size = "inode" "i_size",
+    inode_writers = "inode" "i_writecount",
+    inode_changed_seconds = "inode" "i_ctime_sec|__i_ctime.tv_sec|i_ctime.tv_sec",
+    inode_changed_nanoseconds = "inode" "i_ctime_nsec|__i_ctime.tv_nsec|i_ctime.tv_nsec",
+    superblock_device = "super_block" "s_dev",
     task_nsproxy = "task_struct" "nsproxy",
     task_fs = "task_struct" "fs",
     fs_root = "fs_struct" "root",
@@ -73,6 +83,9 @@ layout! {
     nsproxy_mount = "nsproxy" "mnt_ns",
     binprm_file = "linux_binprm" "file",
     vma_file = "vm_area_struct" "vm_file",
+    vma_flags = "vm_area_struct" "vm_flags",
+    vma_anonymous = "vm_area_struct" "anon_vma",
+    backing_path = "backing_file" "user_path|",
     socket_sock = "socket" "sk",
     sock_cgroup = "sock" "sk_cgrp_data.cgroup",
     cgroup_level = "cgroup" "level",
@@ -107,6 +120,10 @@ pub struct Settings {
     pub readable_type: u32,
     /// Where members are.
     pub layout: Layout,
+    /// `FMODE_BACKING` (`linux/fs.h`): the file below a file of an overlay; 0 where there is none.
+    pub backing_mode: u32,
+    /// How many entries the map of pinned files has; 0 where no rule names a content.
+    pub pins: u32,
     /// Fills the structure to a multiple of 8 bytes.
     pub spare: [u32; Self::SPARE],
 }
@@ -125,6 +142,8 @@ impl Settings {
         image_bytes: 0,
         readable_type: 0,
         layout: Layout::EMPTY,
+        backing_mode: 0,
+        pins: 0,
         spare: [0; Self::SPARE],
     };
 }

@@ -9,8 +9,9 @@ use ringfence_common::{
 };
 
 use crate::{
+    content,
     emit::{self, EACCES},
-    kernel::{number, offset, read_u16, typed, typed_u32},
+    kernel::{number, offset, read_u16, setting, typed, typed_u32},
     network,
     path::{Ascent, Location, PathRoom, climb, magic},
     scope::{Task, governed, second_path},
@@ -26,8 +27,6 @@ const FMODE_WRITE: u32 = 2;
 const FMODE_EXEC: u32 = 0x20;
 /// `FMODE_PATH`: opened with O_PATH.
 const FMODE_PATH: u32 = 0x4000;
-/// `FMODE_BACKING`: the file below a file of an overlay, since Linux 6.5.
-const FMODE_BACKING: u32 = 1 << 25;
 /// `O_TRUNC`, which changes a file even when it is opened for reading only.
 const O_TRUNC: u32 = 0o1000;
 /// `S_IFMT` and `S_IFDIR`.
@@ -134,7 +133,8 @@ fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, action: Action) 
         }
         Err(decision) => decision,
     };
-    emit::paths(task, action, decision, None)
+    let inode = Location { mount, dentry }.inode();
+    emit::paths(task, action, content::keep(inode, rights, decision), None)
 }
 
 /// Judges a hook whose arguments are a folder's `struct path` and an entry in it.
@@ -175,7 +175,7 @@ fn judge_file(ctx: &LsmContext) -> i32 {
             // `mmap_file` for the loader.
             return 0;
         }
-        if mode & FMODE_BACKING != 0 {
+        if mode & setting!(backing_mode) != 0 {
             return 0;
         }
         let mut rights = 0;

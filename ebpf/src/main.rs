@@ -7,6 +7,7 @@
 // For one instruction, the atomic addition that counts lost events.
 #![feature(asm_experimental_arch)]
 
+mod content;
 mod emit;
 mod exec;
 mod file;

@@ -12,7 +12,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
-use ringfence_common::event::PATH_BYTES;
+use ringfence_common::{event::PATH_BYTES, layout::ABSENT};
 
 use crate::{
     kernel::{
@@ -65,6 +65,16 @@ impl Location {
     #[inline(always)]
     pub(crate) fn of_file(file: u64) -> Self {
         Self::of_path(file + offset!(file_path))
+    }
+
+    /// Where a mapped file was opened: of an overlay's file, where its user opened it and not
+    /// where it lies below the overlay. Until Linux 6.7 the two had one path.
+    #[inline(always)]
+    pub(crate) fn of_mapped(file: u64) -> Self {
+        let is_backing = setting!(backing_mode) != 0
+            && setting!(layout.backing_path) != ABSENT
+            && read_u32(file + offset!(file_mode)) & setting!(backing_mode) != 0;
+        Self::of_path(file + if is_backing { offset!(backing_path) } else { offset!(file_path) })
     }
 
     /// Magic number of the file system.

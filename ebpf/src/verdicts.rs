@@ -27,6 +27,7 @@ use aya_ebpf::{
 use ringfence_common::{Image as _, Right, Verdict, event::PATH_BYTES, files, image::header};
 
 use crate::{
+    content,
     file::{FILE_TYPE, FOLDER, is_guarded},
     kernel::{
         load_u64, number, offset, opaque, read_u64, reads_by_cast, typed, typed_u16, typed_u32,
@@ -180,7 +181,11 @@ pub(crate) fn remember(task: &mut Task, table: &Table, location: Location, state
     if is_guarded(location.magic()) {
         return;
     }
-    let allowed = files::allowed(table, state, &RIGHTS);
+    let mut allowed = files::allowed(table, state, &RIGHTS);
+    if content::is_asked() {
+        // Whether a file may be written is asked of the file too, and not of its name alone.
+        allowed &= !Right::Write.bit();
+    }
     let folder = room.folder;
     let slot = slot(&mut task.verdicts, location.dentry);
     // Nothing that is half written is taken for whole, whatever comes between.

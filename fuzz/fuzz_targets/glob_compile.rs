@@ -69,6 +69,7 @@ fn rule((right, bytes): (Right, &[u8])) -> Option<PathRule> {
         syntax,
         effect: Effect::Allow,
         rights: Rights(right.bit()),
+        content: None,
         place: place(right as u32 + 1),
     })
 }

@@ -182,6 +182,7 @@ pub fn rules(baseline: Baseline) -> Vec<PathRule> {
             syntax: GlobSyntax::Component,
             effect: Effect::Allow,
             rights,
+            content: None,
             place: Place { file: file.clone(), line, column: 1 },
         })
         .collect()

@@ -109,6 +109,33 @@ pub enum GlobSyntax {
     Prefix,
 }
 
+/// What a file's content must be: all that is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Digests {
+    /// Its SHA-256.
+    pub sha256: Option<[u8; 32]>,
+    /// Its fs-verity digest, by SHA-256.
+    pub fsverity: Option<[u8; 32]>,
+}
+
+impl fmt::Display for Digests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lead = "";
+        for (name, digest) in [("SHA-256", self.sha256), ("fs-verity SHA-256", self.fsverity)] {
+            if let Some(digest) = digest {
+                write!(f, "{lead}{name} {}", hexadecimal(&digest))?;
+                lead = " and ";
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as they are written in a policy.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A rule about paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathRule {
@@ -120,6 +147,9 @@ pub struct PathRule {
     pub effect: Effect,
     /// Which rights.
     pub rights: Rights,
+    /// The content that the file must have; the pattern is a path then, and the rule gives
+    /// execution alone.
+    pub content: Option<Digests>,
     /// Where the rule stands; for a baseline rule the file is `baseline`.
     pub place: Place,
 }
@@ -191,6 +221,8 @@ pub struct Boundary {
     pub baseline: Baseline,
     /// Set when no program may be started after the first.
     pub no_exec_after_start: Option<(Mode, Place)>,
+    /// Set when no anonymous memory may become executable.
+    pub no_anonymous_code: Option<(Mode, Place)>,
     /// The destinations, when governed.
     pub egress: Option<Egress>,
     /// The ports on which others than the scope may be served, when governed. Not compiled yet.
@@ -270,6 +302,7 @@ impl Boundary {
             path_rules: Vec::new(),
             baseline: Baseline::default(),
             no_exec_after_start: None,
+            no_anonymous_code: None,
             egress: None,
             listen: None,
             sockets: None,
@@ -308,7 +341,9 @@ impl Boundary {
         if let Some(egress) = &mut self.egress {
             egress.mode = mode;
         }
-        if let Some((exec_mode, _)) = &mut self.no_exec_after_start {
+        for (exec_mode, _) in
+            [&mut self.no_exec_after_start, &mut self.no_anonymous_code].into_iter().flatten()
+        {
             *exec_mode = mode;
         }
         if let Some(listen) = &mut self.listen {
@@ -320,9 +355,15 @@ impl Boundary {
         self
     }
 
+    /// The modes of what is said about all programs alike.
+    pub(crate) fn exec_modes(&self) -> impl Iterator<Item = Mode> {
+        let both = [&self.no_exec_after_start, &self.no_anonymous_code];
+        both.into_iter().flatten().map(|(mode, _)| *mode)
+    }
+
     /// Whether the document governs nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.path_groups.is_empty() && self.egress.is_none() && self.no_exec_after_start.is_none()
+        self.path_groups.is_empty() && self.egress.is_none() && self.exec_modes().next().is_none()
     }
 }
 

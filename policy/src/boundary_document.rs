@@ -39,6 +39,11 @@ pub(crate) fn lower(document: &Document, lowering: &mut Lowering<'_>) {
     {
         lowering.boundary.no_exec_after_start = Some((mode, field.key.place.clone()));
     }
+    if let Some(field) = &document.exec_anonymous
+        && field.value == Some(AnonymousCode::Deny)
+    {
+        lowering.boundary.no_anonymous_code = Some((mode, field.key.place.clone()));
+    }
     if let Some(group) = Group::of("egress", &document.egress, mode) {
         groups::egress(&group, lowering);
     }

@@ -18,6 +18,7 @@ use ringfence_common::{Cell, Decision, Image, Right, Verdict, egress::Protocol, 
 
 use crate::{
     Boundary,
+    boundary::Digests,
     compile::{RuleInfo, Tables},
 };
 
@@ -102,6 +103,8 @@ pub enum Subject {
     },
     /// Starting any program after the first.
     ExecAfterStart,
+    /// Making anonymous memory executable.
+    ExecAnonymous,
     /// Making a socket of a kind that no policy lists.
     OtherSocket,
     /// Acts against the boundary itself: mounts, namespaces, processes outside.
@@ -116,6 +119,8 @@ pub struct Answer {
     /// The rule that decides, or the list that has none; `None` when the act is not governed or
     /// no rule is to be named.
     pub rule: Option<RuleInfo>,
+    /// The content that a file must have for it, where the rule asks for one.
+    pub content: Option<Digests>,
 }
 
 /// Which way a difference goes.
@@ -133,6 +138,7 @@ impl Difference {
     /// Which way the difference goes.
     pub const fn change(&self) -> Change {
         match (self.old.verdict, self.new.verdict) {
+            (Verdict::Allow, Verdict::Allow) if self.old.content.is_none() => Change::Narrowed,
             (_, Verdict::Allow) => Change::Widened,
             (Verdict::Allow, _) => Change::Narrowed,
             _ => Change::Mode,
@@ -142,7 +148,8 @@ impl Difference {
 
 impl Answer {
     fn of(decision: Decision, tables: &Tables) -> Self {
-        Self { verdict: decision.verdict, rule: tables.rule(decision.rule).cloned() }
+        let rule = tables.rule(decision.rule).cloned();
+        Self { verdict: decision.verdict, rule, content: None }
     }
 }
 
@@ -165,12 +172,14 @@ pub fn differences(old: Side<'_>, new: Side<'_>) -> Comparison {
     let mut comparison = Comparison { differences: Vec::new(), is_complete: true };
     for (at, subject) in [
         (header::EXEC_AFTER_START, Subject::ExecAfterStart),
+        (header::EXEC_ANONYMOUS, Subject::ExecAnonymous),
         (header::SOCKET_VIOLATION, Subject::OtherSocket),
         (header::GUARD_VIOLATION, Subject::Guard),
     ] {
         let answer = |tables: &Tables| {
             let cell = Cell(tables.image.word(at).unwrap_or_default());
-            Answer { verdict: cell.verdict(), rule: tables.rule(cell.rule()).cloned() }
+            let rule = tables.rule(cell.rule()).cloned();
+            Answer { verdict: cell.verdict(), rule, content: None }
         };
         comparison.add(subject, answer(old.tables), answer(new.tables));
     }
@@ -191,7 +200,7 @@ fn example_port(first: u16, last: u16) -> u16 {
 impl Comparison {
     /// Tells a difference, if it is one.
     fn add(&mut self, subject: Subject, old: Answer, new: Answer) {
-        if old.verdict != new.verdict {
+        if (old.verdict, old.content) != (new.verdict, new.content) {
             self.differences.push(Difference { subject, old, new });
         }
     }

@@ -23,9 +23,10 @@ mod subsets;
 
 use std::net::IpAddr;
 
+use ringfence_common::Verdict;
 use sha2::{Digest, Sha256};
 
-use crate::boundary::{Boundary, Place, Resolved};
+use crate::boundary::{Boundary, Digests, Place, Resolved};
 
 pub use idle::{Idle, Why};
 pub use image::{Malformed, verify};
@@ -47,8 +48,23 @@ pub struct Tables {
     /// anything in its document. Not all such rules are found. Rules about host names are not
     /// judged, nor is a policy that would take too long.
     pub idle: Vec<Idle>,
+    /// The rules that ask for a content, in order of number.
+    pub pins: Vec<Pin>,
     /// How large the parts of the image are.
     pub summary: Summary,
+}
+
+/// A rule that asks for the content of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// Its number in [`Tables::rules`].
+    pub rule: u32,
+    /// The file.
+    pub path: String,
+    /// What its content must be.
+    pub content: Digests,
+    /// What becomes of other content.
+    pub refusal: Verdict,
 }
 
 /// What a rule number stands for.
@@ -88,6 +104,12 @@ impl Tables {
     /// SHA-256 of the image, in lower-case hexadecimal.
     pub fn sha256(&self) -> String {
         Sha256::digest(&self.image).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The content that a rule asks for, if it does.
+    pub fn content(&self, rule: u32) -> Option<Digests> {
+        let at = self.pins.binary_search_by_key(&rule, |pin| pin.rule).ok()?;
+        self.pins.get(at).map(|pin| pin.content)
     }
 
     /// What a rule number stands for; `None` for 0 and for numbers of another policy.
@@ -213,5 +235,6 @@ pub fn compile(boundaries: &[Boundary], resolved: &Resolved) -> Result<Tables, C
         bytes: image.len(),
     };
     let idle = judge.into_idle(&book);
-    Ok(Tables { image, rules: book.into_rules(), dropped, idle, summary })
+    let pins = layers.into_iter().flat_map(|layer| layer.pins).collect();
+    Ok(Tables { image, rules: book.into_rules(), dropped, idle, pins, summary })
 }

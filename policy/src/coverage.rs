@@ -34,6 +34,8 @@ pub enum Part {
     Paths,
     /// Whether a program may be executed after the first.
     LaterPrograms,
+    /// Whether anonymous memory may become executable.
+    AnonymousCode,
     /// Which destinations may be reached.
     Destinations,
     /// Everything that is governed.
@@ -73,11 +75,12 @@ const DESTINATIONS: &[&str] = &[
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Files,
         Self::Programs,
         Self::Paths,
         Self::LaterPrograms,
+        Self::AnonymousCode,
         Self::Destinations,
         Self::All,
     ];
@@ -89,8 +92,15 @@ impl Part {
             Self::Programs => &[Self::Programs],
             Self::Paths => &[Self::Files, Self::Programs],
             Self::LaterPrograms => &[Self::LaterPrograms],
+            Self::AnonymousCode => &[Self::AnonymousCode],
             Self::Destinations => &[Self::Destinations],
-            Self::All => &[Self::Files, Self::Programs, Self::LaterPrograms, Self::Destinations],
+            Self::All => &[
+                Self::Files,
+                Self::Programs,
+                Self::LaterPrograms,
+                Self::AnonymousCode,
+                Self::Destinations,
+            ],
         }
     }
 
@@ -101,9 +111,15 @@ impl Part {
             Self::Programs => PROGRAMS.to_vec(),
             Self::Paths => [FILES, PROGRAMS].concat(),
             Self::LaterPrograms => vec!["bprm_check_security"],
+            Self::AnonymousCode => vec!["mmap_file", "file_mprotect"],
             Self::Destinations => DESTINATIONS.to_vec(),
             Self::All => [FILES, PROGRAMS, DESTINATIONS].concat(),
         }
+    }
+
+    /// Whether it is a list of rules, and not one rule by itself.
+    pub(crate) const fn has_rules(self) -> bool {
+        !matches!(self, Self::LaterPrograms | Self::AnonymousCode)
     }
 
     /// The word for the part in JSON.
@@ -113,6 +129,7 @@ impl Part {
             Self::Programs => "programs",
             Self::Paths => "paths",
             Self::LaterPrograms => "later_programs",
+            Self::AnonymousCode => "anonymous_code",
             Self::Destinations => "destinations",
             Self::All => "all",
         }
@@ -125,6 +142,7 @@ impl Part {
             Self::Programs => "programs",
             Self::Paths => "files and programs",
             Self::LaterPrograms => "programs after the first",
+            Self::AnonymousCode => "anonymous executable memory",
             Self::Destinations => "destinations",
             Self::All => "everything that is governed",
         }

@@ -8,7 +8,7 @@ use crate::{
     Document, PathMapping,
     boundary::{
         Baseline, Boundary, Budgets, Effect, Egress, EgressRule, GlobSyntax, Mode, PathRule, Place,
-        Protocol, Rights, Target,
+        Protocol, Rights, Target, hexadecimal,
     },
     boundary_document::RIGHTS,
     diagnostic::visible,
@@ -68,6 +68,9 @@ fn write(boundary: &Boundary, path_map: &[PathMapping], out: &mut String) -> fmt
     if let Some((_, place)) = &boundary.no_exec_after_start {
         writeln!(out, "exec_after_start: deny{}", Origin(place))?;
     }
+    if let Some((_, place)) = &boundary.no_anonymous_code {
+        writeln!(out, "exec_anonymous: deny{}", Origin(place))?;
+    }
     if let Some(Egress { mode: own, rules, .. }) = &boundary.egress {
         write_group(out, "egress", *own, mode, rules, egress_rule)?;
     }
@@ -87,10 +90,9 @@ fn write(boundary: &Boundary, path_map: &[PathMapping], out: &mut String) -> fmt
 
 /// The mode of the document: groups of another name it.
 fn main_mode(boundary: &Boundary) -> Mode {
-    let exec = boundary.no_exec_after_start.iter().map(|(mode, _)| *mode);
     let groups = boundary.path_groups.iter().map(|group| group.mode);
     let egress = boundary.egress.iter().map(|egress| egress.mode);
-    exec.chain(groups).chain(egress).next().unwrap_or(Mode::Enforce)
+    boundary.exec_modes().chain(groups).chain(egress).next().unwrap_or(Mode::Enforce)
 }
 
 fn write_group<'a, T: 'a>(
@@ -129,7 +131,15 @@ fn path_rule(rule: &PathRule) -> String {
         (false, Effect::Allow) => format!("allow: [{}]", right_words(rule.rights)),
         (false, Effect::Deny) => format!("deny: [{}]", right_words(rule.rights)),
     };
-    format!("{{ path: {}{syntax}, {what} }}{}", quoted(&rule.pattern), Origin(&rule.place))
+    let digest = |name: &str, lead: &str, digest: Option<[u8; 32]>| match digest {
+        Some(digest) => format!(", {name}: \"{lead}{}\"", hexadecimal(&digest)),
+        None => String::new(),
+    };
+    let content = rule.content.map(|content| {
+        digest("sha256", "", content.sha256) + &digest("fsverity", "sha256:", content.fsverity)
+    });
+    let content = content.unwrap_or_default();
+    format!("{{ path: {}{syntax}, {what}{content} }}{}", quoted(&rule.pattern), Origin(&rule.place))
 }
 
 /// The words for rights over files: the widest that fit.

@@ -6,7 +6,9 @@ use ipnetwork::IpNetwork;
 
 use crate::{
     Content, Dialect, Document, PathMapping, Source,
-    boundary::{Boundary, Effect, Egress, EgressRule, GlobSyntax, PathRule, Place, Rights, Target},
+    boundary::{
+        Boundary, Digests, Effect, Egress, EgressRule, GlobSyntax, PathRule, Place, Rights, Target,
+    },
     destination::{Destination, Fault},
     diagnostic::{Diagnostic, code, quoted},
     document::{Node, Span},
@@ -156,6 +158,19 @@ impl<'a> Lowering<'a> {
         effect: Effect,
         rights: Rights,
     ) {
+        self.path_rule_by_content(span, pattern, syntax, effect, rights, None);
+    }
+
+    /// The same, for a file that must have a certain content.
+    pub(crate) fn path_rule_by_content(
+        &mut self,
+        span: &Span,
+        pattern: &str,
+        syntax: GlobSyntax,
+        effect: Effect,
+        rights: Rights,
+        content: Option<Digests>,
+    ) {
         if effect == Effect::Allow && pattern::matches_everything(pattern, syntax) {
             let message = format!("{} allows every path", quoted(pattern));
             let help = "name the folders that are needed";
@@ -166,6 +181,7 @@ impl<'a> Lowering<'a> {
             syntax,
             effect,
             rights,
+            content,
             place: span.place.clone(),
         });
     }
@@ -174,7 +190,14 @@ impl<'a> Lowering<'a> {
     pub(crate) fn whole_tree(&mut self, place: Place, effect: Effect, rights: Rights) {
         let pattern = "/**".to_owned();
         let syntax = GlobSyntax::Prefix;
-        self.boundary.path_rules.push(PathRule { pattern, syntax, effect, rights, place });
+        self.boundary.path_rules.push(PathRule {
+            pattern,
+            syntax,
+            effect,
+            rights,
+            content: None,
+            place,
+        });
     }
 
     /// Adds rules for a destination, with the warnings that names deserve.

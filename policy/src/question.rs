@@ -6,12 +6,20 @@ use ringfence_common::{
     Address, Decision, Reason, Right,
     egress::{self, Protocol},
     event::PATH_BYTES,
-    files::{self, Walker},
+    files::{self, Execution, Walker},
 };
 
-use crate::compile::Tables;
+use crate::{boundary::Digests, compile::Tables};
 
-/// Whether a path may be used for a right, by a program that is governed already. The path is as
+/// The content that a file must have for its path to be executed, where a rule asks for one.
+pub fn content_of(tables: &Tables, path: &[u8]) -> Option<Digests> {
+    let image = &*tables.image;
+    let state = Walker::new(image)?.walk(image, path);
+    tables.content(files::content_rule(image, state)?)
+}
+
+/// Whether a path may be used for a right, by a program that is governed already. Execution is
+/// answered for a file with the content that [`content_of`] asks for. The path is as
 /// the kernel has it: absolute, without `//`, `.`, `..` or a slash at the end.
 pub fn about_path(tables: &Tables, path: &[u8], right: Right) -> Decision {
     about(tables, path, right, true)
@@ -40,7 +48,10 @@ fn about(tables: &Tables, path: &[u8], right: Right, started: bool) -> Decision 
 /// The answer about every path that leads to a state and is not too long.
 pub(crate) fn about_state(image: &[u8], state: u32, right: Right, started: bool) -> Decision {
     match right {
-        Right::Exec => files::decide_exec(image, state, started),
+        Right::Exec => {
+            // Whether the file has the content that a rule asks for is not known here.
+            files::decide_exec(image, state, Execution { started, pinned: true, anonymous: false })
+        }
         _ if !files::governs(image, right.bit()) => Decision::ALLOW,
         right => files::decide(image, state, right.bit()),
     }

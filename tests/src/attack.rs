@@ -77,6 +77,11 @@ pub(crate) fn refused(
 }
 
 impl Case {
+    /// The same, and it must go on working.
+    pub(crate) fn unrefused(&self) -> Self {
+        Self { refusal: None, ..self.clone() }
+    }
+
     /// However it fails.
     pub(crate) fn somehow(mut self) -> Self {
         if let Some(refusal) = &mut self.refusal {

@@ -17,6 +17,8 @@ mod control_files;
 mod decisions;
 mod elsewhere;
 mod exec;
+mod exec_content;
+mod exec_memory;
 mod files;
 mod guard;
 mod harness;
@@ -73,6 +75,8 @@ fn tests() -> Vec<harness::Test> {
         names::TESTS,
         control_files::TESTS,
         exec::TESTS,
+        exec_content::TESTS,
+        exec_memory::TESTS,
         network::TESTS,
         scope::TESTS,
         guard::TESTS,

@@ -13,7 +13,7 @@ use crate::{
     cgroup::{self, Cgroup},
     kernel::{
         probe::{self, KERNEL_BTF},
-        programs::{Programs, ScopeId},
+        programs::{Loaded, Programs, ScopeId},
         symbols,
     },
     launch, scopes,
@@ -125,9 +125,10 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
         let scope = ScopeId { cgroup: cgroup.id, level: cgroup.level };
         let folder = cgroup.open()?;
         let image = ringfence_policy::compile::compile(&[], &Default::default())?.image;
+        let policy = Loaded { image: &image, contents: &[] };
         let mut found = vec![];
         let attached =
-            Programs::try_each(scope, folder, &image, &scopes::pins(&name), |hook, result| {
+            Programs::try_each(scope, folder, policy, &scopes::pins(&name), |hook, result| {
                 let name = format!("{} ({})", hook.purpose, hook.name);
                 found.push(finding(&name, result.map(|()| "enforced".into())));
             });

@@ -21,9 +21,10 @@ use tokio::{
 use crate::{
     audit::{self, Audit},
     cgroup::Cgroup,
+    contents,
     kernel::{
         probe::KERNEL_BTF,
-        programs::{Programs, ScopeId},
+        programs::{Loaded, Programs, ScopeId},
         ring::Ring,
     },
     launch::{self, LaunchError},
@@ -87,6 +88,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let policy = policies::load(&arguments.policies, mode, arguments.allow_degraded)?;
     let user = arguments.user.as_deref().map(user::find).transpose()?;
     check_machine()?;
+    let contents = contents::measure(&policy.tables)?;
     let sink = arguments.events.as_deref().map(audit::open_sink).transpose()?;
     clean_up_orphans()?;
 
@@ -98,7 +100,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         None => format!("run-{}", std::process::id()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (scope, events) = Scope::create(&name, &policy.tables.image)?;
+    let (scope, events) =
+        Scope::create(&name, Loaded { image: &policy.tables.image, contents: &contents })?;
     let mut audit = Audit::new(name, (scope.cgroup.id, scope.cgroup.name.clone()), policy, sink);
     let outcome = runtime.block_on(scope.govern(&arguments.command, user, events, &mut audit));
     scope.remove();
@@ -143,7 +146,7 @@ struct Scope {
 }
 
 impl Scope {
-    fn create(name: &str, image: &[u8]) -> Result<(Self, RingBuf<MapData>)> {
+    fn create(name: &str, policy: Loaded<'_>) -> Result<(Self, RingBuf<MapData>)> {
         let Some(ownership) = scopes::Ownership::take_in_time(name)? else {
             bail!("a scope named `{name}` is in use by another `ringfence run`");
         };
@@ -160,7 +163,7 @@ impl Scope {
         let attached = cgroup
             .open()
             .map_err(anyhow::Error::from)
-            .and_then(|folder| Programs::attach(scope, folder, image, &scopes::pins(name)));
+            .and_then(|folder| Programs::attach(scope, folder, policy, &scopes::pins(name)));
         match attached {
             Ok((programs, events)) => Ok((Self { cgroup, programs, ownership }, events)),
             Err(error) => {

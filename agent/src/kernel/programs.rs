@@ -10,17 +10,20 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, Map, MapData, RingBuf},
+    maps::{Array, HashMap, Map, MapData, RingBuf},
     programs::{
         CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Lsm,
         links::{FdLink, PinnedLink},
     },
 };
-use ringfence_common::layout::{Layout, Settings, kfunc};
+use ringfence_common::{
+    content::{Key, Pin},
+    layout::{ABSENT, Layout, Settings, kfunc},
+};
 use zerocopy::IntoBytes;
 
 use super::{
-    btf::Btf,
+    btf::{Btf, BtfError},
     hooks::{Attachment, HOOKS, Hook},
     members::{self, Members},
     object, probe, symbols, sys,
@@ -29,6 +32,9 @@ use super::{
 /// The compiled kernel programs. Aligned, since an ELF parser reads words from it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence-ebpf"));
 
+/// The map of files that have the content which the policy names.
+const CONTENTS: &str = "PROGRAMS";
+
 /// The cgroup that a scope governs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ScopeId {
@@ -36,6 +42,15 @@ pub(crate) struct ScopeId {
     pub(crate) cgroup: u64,
     /// Its depth below the root of the hierarchy.
     pub(crate) level: u32,
+}
+
+/// What the programs decide by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Loaded<'a> {
+    /// The policy image.
+    pub(crate) image: &'a [u8],
+    /// The files that have the content which the policy names.
+    pub(crate) contents: &'a [(Key, Pin)],
 }
 
 /// The programs of a scope, in force.
@@ -48,8 +63,8 @@ pub(crate) struct Programs {
 }
 
 /// What the kernel is told, from its own description of itself.
-fn settings(btf: &Btf, scope: ScopeId, image: &[u8]) -> Result<Settings> {
-    let layout = Layout::try_from_fn(|structure, member| btf.offset(structure, member))
+fn settings(btf: &Btf, scope: ScopeId, policy: Loaded<'_>) -> Result<Settings> {
+    let layout = Layout::try_from_fn(|structure, members| offset(btf, structure, members))
         .context("the kernel's structures are not what ringfence knows")?;
     let locks = symbols::path_locks()?;
     let by_cast = btf.function("bpf_rdonly_cast").and(btf.structure("timespec64"));
@@ -59,11 +74,40 @@ fn settings(btf: &Btf, scope: ScopeId, image: &[u8]) -> Result<Settings> {
         mount_lock: locks.mount,
         cgroup_level: scope.level,
         scope: 0,
-        image_bytes: u32::try_from(image.len()).context("the policy image is too large")?,
+        image_bytes: u32::try_from(policy.image.len()).context("the policy image is too large")?,
         readable_type: by_cast.unwrap_or(0),
         layout,
+        backing_mode: backing_mode(btf),
+        pins: u32::try_from(policy.contents.len()).context("too many files are pinned")?,
         spare: [0; Settings::SPARE],
     })
+}
+
+/// The offset of the first of several members, parted by `|`, that the kernel has.
+fn offset(btf: &Btf, structure: &str, members: &str) -> Result<u32, BtfError> {
+    let (member, others) = members.split_once('|').unwrap_or((members, ""));
+    match btf.offset(structure, member) {
+        Err(_) if member != members && others.is_empty() => Ok(ABSENT),
+        Err(_) if !others.is_empty() => offset(btf, structure, others),
+        found => found,
+    }
+}
+
+/// `FMODE_BACKING`, which BTF does not have. Linux 6.14 moved it down a bit when it gave files
+/// marks for fsnotify, and so did later releases of 6.12; the function that gives them is in BTF,
+/// by one of the names that it has had.
+fn backing_mode(btf: &Btf) -> u32 {
+    const MARKING: [&str; 3] = [
+        "file_set_fsnotify_mode",
+        "file_set_fsnotify_mode_from_watchers",
+        "fsnotify_open_perm_and_set_mode",
+    ];
+    let marks = MARKING.iter().any(|name| btf.function(name).is_some());
+    match btf.structure("backing_file") {
+        None => 0,
+        Some(_) if marks => 1 << 24,
+        Some(_) => 1 << 25,
+    }
 }
 
 impl Programs {
@@ -77,11 +121,11 @@ impl Programs {
     pub(crate) fn attach(
         scope: ScopeId,
         cgroup: impl AsFd,
-        image: &[u8],
+        policy: Loaded<'_>,
         pins: &Path,
     ) -> Result<(Self, RingBuf<MapData>)> {
         let mut failure = None;
-        let attached = Self::try_each(scope, cgroup, image, pins, |hook, result| {
+        let attached = Self::try_each(scope, cgroup, policy, pins, |hook, result| {
             if let Err(error) = result {
                 let what =
                     format!("this kernel cannot enforce {} (hook `{}`)", hook.purpose, hook.name);
@@ -105,13 +149,13 @@ impl Programs {
     pub(crate) fn try_each(
         scope: ScopeId,
         cgroup: impl AsFd,
-        image: &[u8],
+        policy: Loaded<'_>,
         pins: &Path,
         mut tell: impl FnMut(&Hook, Result<()>),
     ) -> Result<(Self, RingBuf<MapData>)> {
         let btf = probe::kernel_btf()?;
         probe::check_preemption(&btf)?;
-        let settings = settings(&btf, scope, image)?;
+        let settings = settings(&btf, scope, policy)?;
         let mut bytes = OBJECT.to_vec();
         if let Some(function) = btf.function("bpf_rdonly_cast") {
             object::call_kernel_function(&mut bytes, kfunc::RDONLY_CAST, function)?;
@@ -123,10 +167,12 @@ impl Programs {
             // Task storage, which the loader creates but has no type for.
             .allow_unsupported_maps()
             .verifier_log_level(verifier_log())
+            .map_max_entries(CONTENTS, settings.pins.max(1))
             .override_global("SETTINGS", settings.as_bytes(), true)
             .load(&bytes)
             .context("loading the kernel programs")?;
-        fill_image(&mut object, image)?;
+        fill_image(&mut object, policy.image)?;
+        fill_contents(&mut object, policy.contents)?;
         let events = RingBuf::try_from(object.take_map("EVENTS").context("no map EVENTS")?)?;
         let lost = Array::try_from(object.take_map("LOST").context("no map LOST")?)?;
 
@@ -189,6 +235,18 @@ fn fill_image(ebpf: &mut Ebpf, image: &[u8]) -> Result<()> {
         anyhow::bail!("map IMAGES is not an array");
     };
     sys::set_only_element(data.fd(), image).context("writing the policy image")
+}
+
+/// Tells the kernel of the files that have the content which the policy names.
+fn fill_contents(ebpf: &mut Ebpf, contents: &[(Key, Pin)]) -> Result<()> {
+    let map = ebpf.map_mut(CONTENTS).context("no map of contents")?;
+    let mut map: HashMap<_, [u8; size_of::<Key>()], [u8; size_of::<Pin>()]> = map.try_into()?;
+    for (key, pin) in contents {
+        let key: [u8; size_of::<Key>()] = key.as_bytes().try_into()?;
+        let pin: [u8; size_of::<Pin>()] = pin.as_bytes().try_into()?;
+        map.insert(key, pin, 0).context("writing the map of contents")?;
+    }
+    Ok(())
 }
 
 fn attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: &impl AsFd, kernel: &aya::Btf) -> Result<FdLink> {

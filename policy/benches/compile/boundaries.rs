@@ -17,6 +17,7 @@ fn files(patterns: impl Iterator<Item = String>) -> Boundary {
         syntax: GlobSyntax::Component,
         effect: Effect::Allow,
         rights: Rights::FILES,
+        content: None,
         place: place(i),
     });
     Boundary {

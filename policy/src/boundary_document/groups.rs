@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     boundary::{
-        self, Effect, Egress, EgressRule, GlobSyntax, Listen, PathGroup, Protocol, Rights, Sockets,
-        Target,
+        self, Digests, Effect, Egress, EgressRule, GlobSyntax, Listen, PathGroup, Protocol, Rights,
+        Sockets, Target,
     },
     destination::{self, Destination, Fault},
     diagnostic::{code, quoted},
@@ -141,8 +141,71 @@ pub(super) fn exec(group: &Group<'_, ProgramRule>, lowering: &mut Lowering<'_>) 
             Some(false) => Effect::Deny,
             None => continue,
         };
-        lowering.path_rule(&path.span, pattern, syntax, effect, Rights::EXEC);
+        let content = match content(rule, lowering) {
+            Ok(content) => content,
+            Err(Wrong) => continue,
+        };
+        if content.is_some() {
+            let fault = if effect == Effect::Deny {
+                Some(("a digest says what may be executed", "write `allow: true` with it"))
+            } else if syntax == GlobSyntax::Prefix || pattern::literal_start(pattern) != pattern {
+                let help = "give each file a rule of its own, without `syntax: prefix` and `\\`";
+                Some(("a digest is that of one file, and this is a pattern", help))
+            } else {
+                None
+            };
+            if let Some((message, help)) = fault {
+                lowering.error(code::CONFLICT, &path.span, message.to_owned(), help);
+                continue;
+            }
+        }
+        let span = &path.span;
+        lowering.path_rule_by_content(span, pattern, syntax, effect, Rights::EXEC, content);
     }
+}
+
+/// There is a digest that cannot be read.
+struct Wrong;
+
+/// The content that a rule asks for.
+fn content(rule: &ProgramRule, lowering: &mut Lowering<'_>) -> Result<Option<Digests>, Wrong> {
+    let sha256 = digest(&rule.sha256, "", lowering)?;
+    let fsverity = digest(&rule.fsverity, "sha256:", lowering)?;
+    let is_any = sha256.is_some() || fsverity.is_some();
+    Ok(is_any.then_some(Digests { sha256, fsverity }))
+}
+
+fn digest(
+    field: &Option<Field<String>>,
+    lead: &str,
+    lowering: &mut Lowering<'_>,
+) -> Result<Option<[u8; 32]>, Wrong> {
+    let Some(field) = field else { return Ok(None) };
+    let Some(text) = &field.value else { return Err(Wrong) };
+    if let Some(digest) = text.strip_prefix(lead).and_then(bytes) {
+        return Ok(Some(digest));
+    }
+    let message = format!("{} is no SHA-256", quoted(text));
+    let help = match lead {
+        "" => "write 64 hexadecimal digits, as `sha256sum FILE` prints them",
+        _ => "write `sha256:` and 64 hexadecimal digits, as `fsverity measure FILE` prints them",
+    };
+    lowering.error(code::BAD_DIGEST, &field.span, message, help);
+    Err(Wrong)
+}
+
+/// The bytes that 64 hexadecimal digits stand for.
+fn bytes(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != bytes.len() || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let digit = |c: &u8| char::from(*c).to_digit(16);
+        *byte = u8::try_from(digit(high)? << 4 | digit(low)?).ok()?;
+    }
+    Some(bytes)
 }
 
 pub(super) fn egress(group: &Group<'_, DestinationRule>, lowering: &mut Lowering<'_>) {

@@ -70,11 +70,35 @@ const FILE: Shape = Dependent(
     r#"{"anyOf": [{"required": ["allow"]}, {"required": ["deny"]}],
         "allOf": [{"properties": {"allow": {"minItems": 1}, "deny": {"minItems": 1}}}]}"#,
 );
+/// With a digest, a rule is about one file that may be executed.
+const PROGRAM: Shape = Dependent(
+    &ProgramRule::SHAPE,
+    r#"{"oneOf": [
+        {"not": {"anyOf": [{"required": ["sha256"]}, {"required": ["fsverity"]}]}},
+        {"required": ["sha256"], "not": {"required": ["fsverity"]},
+         "properties": {"allow": {"const": true}, "syntax": {"enum": ["component", "crossing"]},
+                        "path": {"pattern": "^[^*?\\[{\\\\]*$"}}},
+        {"required": ["fsverity"],
+         "properties": {"allow": {"const": true}, "syntax": {"enum": ["component", "crossing"]},
+                        "path": {"pattern": "^[^*?\\[{\\\\]*$"}}}]}"#,
+);
 const DESTINATION: Shape = Dependent(
     &DestinationRule::SHAPE,
     r#"{"oneOf": [{"required": ["host"]}, {"required": ["cidr"]}],
         "allOf": [{"properties": {"ports": {"minItems": 1}}}]}"#,
 );
+const SHA256: Shape = Shape::Form(&Form {
+    name: "a SHA-256 in hexadecimal",
+    example: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    takes_numbers: false,
+    json: r#"{"type": "string", "pattern": "^[0-9A-Fa-f]{64}$"}"#,
+});
+const FSVERITY: Shape = Shape::Form(&Form {
+    name: "an fs-verity digest",
+    example: "sha256:3d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95",
+    takes_numbers: false,
+    json: r#"{"type": "string", "pattern": "^sha256:[0-9A-Fa-f]{64}$"}"#,
+});
 const PATH_MAP: Shape =
     Dependent(&Shape::Record(&FOLDER), r#"{"propertyNames": {"pattern": "^/"}}"#);
 
@@ -95,9 +119,12 @@ model! {
         /// Files and folders.
         optional files: Rules<FileRule> [Group(&FILE)] => Kernel(Part::Files),
         /// Programs and libraries.
-        optional exec: Rules<ProgramRule> => Kernel(Part::Programs),
+        optional exec: Rules<ProgramRule> [Group(&PROGRAM)] => Kernel(Part::Programs),
         /// `deny`: no program may be executed after the first; `allow` is the default.
         optional exec_after_start: AfterStart => Kernel(Part::LaterPrograms),
+        /// `deny`: memory may become executable only as what an executable file holds; `allow` is
+        /// the default.
+        optional exec_anonymous: AnonymousCode => Kernel(Part::AnonymousCode),
         /// Destinations.
         optional egress: Rules<DestinationRule> [Group(&DESTINATION)]
             => Kernel(Part::Destinations),
@@ -132,6 +159,11 @@ model! {
         optional syntax: Syntax => Kernel(Part::Programs),
         /// Whether they may be executed; `false` wins.
         required allow: bool => Kernel(Part::Programs),
+        /// The SHA-256 of the only content that may be executed by this path.
+        optional sha256: String [SHA256] => Kernel(Part::Programs),
+        /// The fs-verity digest of the only content that may be executed by this path, as
+        /// `fsverity measure` prints it: `sha256:` and 64 digits.
+        optional fsverity: String [FSVERITY] => Kernel(Part::Programs),
     }
 
     /// A rule about destinations.
@@ -201,6 +233,14 @@ words! {
     /// Whether a program may be executed after the first.
     pub enum AfterStart {
         /// It may.
+        Allow = "allow",
+        /// It may not.
+        Deny = "deny",
+    }
+
+    /// Whether memory that no file stands behind may become executable.
+    pub enum AnonymousCode {
+        /// It may: just-in-time compilers need it.
         Allow = "allow",
         /// It may not.
         Deny = "deny",

@@ -224,3 +224,38 @@ surprise: true
         ]
     );
 }
+
+const DIGEST: &str = "3d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95";
+
+#[test]
+fn a_rule_with_a_digest_is_about_one_file_that_may_be_executed() {
+    let exec = |rules: &str| format!("boundary: 1\nexec:\n{rules}");
+    let rule = format!("  - {{ path: /a, allow: true, sha256: \"{}\" }}\n", DIGEST.to_uppercase());
+    let document = document(&exec(&rule), Dialect::Boundary);
+    let content = document.boundary.path_rules[0].content.unwrap();
+    assert_eq!(content.to_string(), format!("SHA-256 {DIGEST}"));
+    for (rules, expected) in [
+        (format!("  - {{ path: /a*, allow: true, sha256: {DIGEST} }}\n"), code::CONFLICT),
+        (
+            format!("  - {{ path: /a, syntax: prefix, allow: true, sha256: {DIGEST} }}\n"),
+            code::CONFLICT,
+        ),
+        (format!("  - {{ path: /a, allow: false, sha256: {DIGEST} }}\n"), code::CONFLICT),
+        (format!("  - {{ path: /a, allow: true, sha256: {DIGEST}0 }}\n"), code::BAD_DIGEST),
+        ("  - { path: /a, allow: true, sha256: \"\" }\n".to_owned(), code::BAD_DIGEST),
+        (format!("  - {{ path: /a, allow: true, fsverity: {DIGEST} }}\n"), code::BAD_DIGEST),
+    ] {
+        assert_eq!(error(&exec(&rules)).0, expected, "{rules}");
+    }
+}
+
+#[test]
+fn who_looks_for_anonymous_code_inside_of_exec_is_told_where_it_is() {
+    for text in
+        ["boundary: 1\nexec: { anonymous: deny, rules: [] }\n", "boundary: 1\nanonymous: deny\n"]
+    {
+        let (code, _, _, help) = error(text);
+        assert_eq!(code, code::UNKNOWN_KEY);
+        assert_eq!(help, "write `exec_anonymous: deny` beside `exec`");
+    }
+}

@@ -140,7 +140,7 @@ impl<'a> Answers<'a> {
 
     fn answer(&self, HostDecision { verdict, place }: HostDecision) -> Answer {
         let rule = place.and_then(|place| self.rules.get(&place).copied().cloned());
-        Answer { verdict, rule }
+        Answer { verdict, rule, content: None }
     }
 }
 

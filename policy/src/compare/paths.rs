@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use ringfence_common::{
     Cell, Decision, Image, Right, Verdict,
     event::PATH_BYTES,
+    files,
     image::{CLASSES, header},
 };
 
@@ -12,7 +13,7 @@ use super::{
     Answer, Comparison, MAX_DIFFERENCES, Subject,
     product::{self, Form, MAX_PAIRS, Trail},
 };
-use crate::{compile::Tables, question};
+use crate::{boundary::Digests, compile::Tables, question};
 
 /// Adds the differences about paths.
 pub(super) fn compare(old: &Tables, new: &Tables, comparison: &mut Comparison) {
@@ -20,13 +21,13 @@ pub(super) fn compare(old: &Tables, new: &Tables, comparison: &mut Comparison) {
     let (old_image, new_image) = (&*old.image, &*new.image);
     let at = |old_state, new_state, trail: &Trail<'_>| {
         for ask in Ask::all() {
-            let old = ask.decide(old_image, old_state);
-            let new = ask.decide(new_image, new_state);
+            let old = (ask.decide(old_image, old_state), ask.content(old, old_state));
+            let new = (ask.decide(new_image, new_state), ask.content(new, new_state));
             found.add(ask, old, new, || trail.text());
         }
     };
     let mut room = MAX_PAIRS;
-    let is_complete = are_same(old_image, new_image)
+    let is_complete = (are_same(old_image, new_image) && old.pins == new.pins)
         || product::walk::<KernelPath>(old_image, new_image, &mut room, at);
     comparison.is_complete &= is_complete && !found.is_full;
     found.list.sort_by_key(|one| one.ask);
@@ -36,7 +37,9 @@ pub(super) fn compare(old: &Tables, new: &Tables, comparison: &mut Comparison) {
             Ask::FirstProgram if found.has_same_for_later_programs(one) => continue,
             Ask::FirstProgram => Subject::FirstProgram { path: one.path.clone() },
         };
-        comparison.add(subject, Answer::of(one.old, old), Answer::of(one.new, new));
+        let answer =
+            |(decision, content), tables| Answer { content, ..Answer::of(decision, tables) };
+        comparison.add(subject, answer(one.old, old), answer(one.new, new));
     }
     for right in Right::ALL {
         let path = [b"/".as_slice(), &[b'a'; PATH_BYTES]].concat();
@@ -87,12 +90,25 @@ impl Ask {
             Self::FirstProgram => question::about_state(image, state, Right::Exec, false),
         }
     }
+
+    /// The content that a file must have where the decision allows.
+    fn content(self, tables: &Tables, state: u32) -> Option<Digests> {
+        let is_exec = matches!(self, Self::FirstProgram | Self::Right(Right::Exec));
+        let rule = files::content_rule(&*tables.image, state).filter(|_| is_exec)?;
+        tables.content(rule)
+    }
 }
+
+/// A decision, and the content that it asks for.
+type Said = (Decision, Option<Digests>);
+
+/// What is asked, and who answers it in either policy.
+type Key = (Ask, Cell, Cell);
 
 struct Example {
     ask: Ask,
-    old: Decision,
-    new: Decision,
+    old: Said,
+    new: Said,
     path: Vec<u8>,
 }
 
@@ -100,13 +116,14 @@ struct Example {
 #[derive(Default)]
 struct Found {
     list: Vec<Example>,
-    known: HashSet<(Ask, Cell, Cell)>,
+    known: HashSet<Key>,
     is_full: bool,
 }
 
 impl Found {
-    fn add(&mut self, ask: Ask, old: Decision, new: Decision, path: impl FnOnce() -> Vec<u8>) {
-        if old.verdict == new.verdict || self.known.contains(&key(ask, old, new)) {
+    fn add(&mut self, ask: Ask, old: Said, new: Said, path: impl FnOnce() -> Vec<u8>) {
+        let is_same = (old.0.verdict, old.1) == (new.0.verdict, new.1);
+        if is_same || self.known.contains(&key(ask, old, new)) {
             return;
         }
         if self.list.len() == MAX_DIFFERENCES {
@@ -123,13 +140,13 @@ impl Found {
     }
 
     fn has_verdicts(&self, right: Right, old: Verdict, new: Verdict) -> bool {
-        let is_same = |one: &Example| (one.old.verdict, one.new.verdict) == (old, new);
+        let is_same = |one: &Example| (one.old.0.verdict, one.new.0.verdict) == (old, new);
         self.list.iter().any(|one| one.ask == Ask::Right(right) && is_same(one))
     }
 }
 
-fn key(ask: Ask, old: Decision, new: Decision) -> (Ask, Cell, Cell) {
-    let cell = |decision: Decision| Cell::new(decision.verdict, decision.rule);
+fn key(ask: Ask, old: Said, new: Said) -> Key {
+    let cell = |(decision, _): Said| Cell::new(decision.verdict, decision.rule);
     (ask, cell(old), cell(new))
 }
 

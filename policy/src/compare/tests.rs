@@ -65,6 +65,7 @@ impl Policy {
             }
             Subject::Lookup { name } => by_name(hosts::decide_lookup(&self.boundaries, name)),
             Subject::ExecAfterStart => word(header::EXEC_AFTER_START),
+            Subject::ExecAnonymous => word(header::EXEC_ANONYMOUS),
             Subject::OtherSocket => word(header::SOCKET_VIOLATION),
             Subject::Guard => word(header::GUARD_VIOLATION),
         }
@@ -85,7 +86,8 @@ pub(super) fn compared(old: &Policy, new: &Policy) -> Vec<Difference> {
                 "{subject:?}"
             );
         }
-        assert_ne!(old_answer.verdict, new_answer.verdict, "{subject:?}");
+        let said = |answer: &Answer| (answer.verdict, answer.content);
+        assert_ne!(said(old_answer), said(new_answer), "{subject:?}");
     }
     comparison.differences
 }
@@ -113,6 +115,24 @@ pub(super) fn told(old: &Policy, new: &Policy) -> Vec<String> {
         format!("{subject}: {}, {}", answer(&one.old), answer(&one.new))
     };
     compared(old, new).iter().map(in_words).collect()
+}
+
+#[test]
+fn programs_by_content_differ_where_the_content_that_is_asked_for_does() {
+    let of = |digest: &str| {
+        let digest = digest.repeat(64);
+        let rules = format!("  - {{ path: /a, allow: true, sha256: \"{digest}\" }}\n");
+        Policy::of(&format!("exec:\n{rules}"))
+    };
+    let free = Policy::of("exec:\n  - { path: /a, allow: true }\n");
+    let changes = |old: &Policy, new: &Policy| -> Vec<Change> {
+        compared(old, new).iter().map(Difference::change).collect()
+    };
+    assert_eq!(changes(&of("a"), &of("a")), []);
+    assert_eq!(changes(&of("a"), &of("b")), [Change::Widened]);
+    assert_eq!(changes(&free, &of("a")), [Change::Narrowed]);
+    assert_eq!(changes(&of("a"), &free), [Change::Widened]);
+    assert_eq!(told(&free, &of("a")), ["exec /a: allow 4, allow 4"]);
 }
 
 #[test]

@@ -22,10 +22,12 @@ pub(super) struct Entries<'a> {
     numbers: HashMap<Entry, u32>,
 }
 
-/// The first rule in document order that takes a right, and the first that gives it.
+/// The first rule in document order that takes a right, the first that gives it to a certain
+/// content, and the first that gives it.
 #[derive(Clone, Copy, Default)]
 struct First {
     deny: Option<u32>,
+    pin: Option<u32>,
     allow: Option<u32>,
 }
 
@@ -57,6 +59,7 @@ impl<'a> Entries<'a> {
                 let first = &mut firsts[rule.layer][right as usize];
                 let first = match rule.effect {
                     Effect::Deny => &mut first.deny,
+                    Effect::Allow if rule.is_pin => &mut first.pin,
                     Effect::Allow => &mut first.allow,
                 };
                 *first = Some(first.map_or(rule.number, |number| number.min(rule.number)));
@@ -72,11 +75,13 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// What one boundary answers: deny wins over allow, and what no rule names is refused.
+/// What one boundary answers: deny wins over allow, where a content is named it is asked for
+/// whatever else allows, and what no rule names is refused.
 fn answer(default: Cell, first: First) -> Cell {
     match first {
         First { deny: Some(number), .. } => Cell::new(default.verdict(), number),
+        First { pin: Some(number), .. } => Cell::unless_pinned(default.verdict(), number),
         First { allow: Some(number), .. } => Cell::new(ringfence_common::Verdict::Allow, number),
-        First { deny: None, allow: None } => default,
+        First { deny: None, pin: None, allow: None } => default,
     }
 }

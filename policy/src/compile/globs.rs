@@ -51,6 +51,8 @@ pub(super) struct Use {
     /// As for [`NumberedPathRule::group`].
     pub(super) group: u32,
     pub(super) effect: Effect,
+    /// As for [`NumberedPathRule::is_pin`].
+    pub(super) is_pin: bool,
     pub(super) rights: Rights,
 }
 
@@ -64,12 +66,13 @@ pub(super) struct Double {
 
 impl Use {
     /// Whether this rule decides wherever both match: deny wins over allow, and of equals the
-    /// first is named.
+    /// first is named. Nothing that allows lifts a condition.
     pub(super) fn beats(self, other: Self) -> bool {
         self.layer == other.layer
             && match (self.effect, other.effect) {
                 (Effect::Deny, Effect::Allow) => true,
                 (Effect::Allow, Effect::Deny) => false,
+                (Effect::Allow, Effect::Allow) if other.is_pin => false,
                 _ => self.number < other.number,
             }
     }
@@ -92,8 +95,8 @@ impl Patterns {
                     });
                     list.len() - 1
                 });
-                let NumberedPathRule { number, group, effect, rights, .. } = *rule;
-                list[at].add(Use { layer, number, group, effect, rights }, &mut doubles);
+                let NumberedPathRule { number, group, effect, is_pin, rights, .. } = *rule;
+                list[at].add(Use { layer, number, group, effect, is_pin, rights }, &mut doubles);
             }
         }
         Self { list, doubles }
@@ -133,7 +136,8 @@ impl Patterns {
 
 impl Pattern {
     fn add(&mut self, rule: Use, doubles: &mut Vec<Double>) {
-        let alike = |other: &&Use| (other.layer, other.effect) == (rule.layer, rule.effect);
+        let kind = |one: &Use| (one.layer, one.effect, one.is_pin);
+        let alike = |other: &&Use| kind(other) == kind(&rule);
         let alike = || self.uses.iter().filter(alike);
         let had = alike().fold(Rights::NONE, |set, other| set.and(other.rights));
         if !rule.rights.without(had).is_empty() {
@@ -143,7 +147,8 @@ impl Pattern {
         if self.doubled.len() < MAX_DOUBLED {
             self.doubled.push(rule);
         }
-        let alike = |other: &&Use| (other.layer, other.effect) == (rule.layer, rule.effect);
+        let kind = |one: &Use| (one.layer, one.effect, one.is_pin);
+        let alike = |other: &&Use| kind(other) == kind(&rule);
         let alike = || self.uses.iter().filter(alike);
         for right in Right::ALL.into_iter().filter(|right| rule.rights.has(*right)) {
             let rivals = alike().filter(|other| other.rights.has(right));

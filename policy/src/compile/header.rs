@@ -2,7 +2,7 @@
 
 use ringfence_common::{Cell, Right, Verdict};
 
-use super::rules::{PathLayer, RuleBook, exec_after_start, refusal};
+use super::rules::{PathLayer, RuleBook, exec_after_start, exec_anonymous, refusal};
 use crate::boundary::{Boundary, Mode};
 
 /// Words of the same names in [`ringfence_common::image::header`].
@@ -13,6 +13,7 @@ pub(super) struct Header {
     pub(super) socket_violation: Cell,
     pub(super) guard_violation: Cell,
     pub(super) exec_after_start: Cell,
+    pub(super) exec_anonymous: Cell,
 }
 
 impl Header {
@@ -31,6 +32,7 @@ impl Header {
             socket_violation: refusal(egress().map(|egress| egress.mode)),
             guard_violation: guard_violation(boundaries),
             exec_after_start: exec_after_start(boundaries, book),
+            exec_anonymous: exec_anonymous(boundaries, book),
         }
     }
 }
@@ -44,10 +46,9 @@ fn path_modes(boundaries: &[Boundary]) -> impl Iterator<Item = Mode> {
 /// enforce mode is enough to refuse, and so is a scope that has no group at all.
 fn guard_violation(boundaries: &[Boundary]) -> Cell {
     let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
-    let exec = boundaries.iter().filter_map(|boundary| boundary.no_exec_after_start.as_ref());
     let modes = path_modes(boundaries)
         .chain(egress.map(|egress| egress.mode))
-        .chain(exec.map(|(mode, _)| *mode));
+        .chain(boundaries.iter().flat_map(Boundary::exec_modes));
     match refusal(modes) {
         Cell::ALLOW => Cell::new(Verdict::Deny, 0),
         cell => cell,

@@ -102,7 +102,8 @@ impl Judge {
         for rule in paths.iter().flat_map(|layer| &layer.rules) {
             let watched = &mut rules[rule.group as usize];
             watched.effect = Some(rule.effect);
-            watched.is_judged = !rule.is_baseline;
+            // A condition is one whatever else allows.
+            watched.is_judged = !rule.is_baseline && !rule.is_pin;
             // Noted only where it takes something.
             watched.takes = true;
         }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt::Write};
 
 use ringfence_common::{Cell, Right, Verdict, egress::Protocol};
 
-use super::{CompileError, Problem, RuleInfo};
+use super::{CompileError, Pin, Problem, RuleInfo};
 use crate::baseline;
 use crate::boundary::{
     Boundary, Effect, EgressRule, GlobSyntax, Mode, PathGroup, PathRule, Place, Rights, Target,
@@ -53,6 +53,8 @@ pub(super) struct PathLayer {
     pub(super) defaults: [Option<Cell>; Right::ALL.len()],
     /// Rules in the order of the document, without the rights that the boundary does not govern.
     pub(super) rules: Vec<NumberedPathRule>,
+    /// Those of them that ask for a content.
+    pub(super) pins: Vec<Pin>,
 }
 
 /// A rule about paths with its number.
@@ -63,6 +65,8 @@ pub(super) struct NumberedPathRule {
     pub(super) group: u32,
     pub(super) is_baseline: bool,
     pub(super) effect: Effect,
+    /// It gives only while the file has a certain content, and takes otherwise.
+    pub(super) is_pin: bool,
     pub(super) rights: Rights,
     pub(super) pattern: String,
     pub(super) syntax: GlobSyntax,
@@ -98,7 +102,8 @@ fn path_layer(boundary: &Boundary, book: &mut RuleBook) -> PathLayer {
     let governed = governed.fold(Rights::NONE, |set, (right, _)| set.and(Rights(right.bit())));
     let baseline = baseline::rules(boundary.baseline);
     let mut groups = HashMap::new();
-    let mut rules = Vec::new();
+    let (mut rules, mut pins) = (Vec::new(), Vec::new());
+    let exec = defaults.get(Right::Exec as usize).copied().flatten();
     let users = boundary.path_rules.iter().map(|rule| (rule, false));
     for (rule, is_baseline) in users.chain(baseline.iter().map(|rule| (rule, true))) {
         let parts = [listing(rule).filter(|_| !is_baseline), Some(rule.clone())];
@@ -106,12 +111,13 @@ fn path_layer(boundary: &Boundary, book: &mut RuleBook) -> PathLayer {
             let rights = Rights(part.rights.0 & governed.0);
             let number = (!rights.is_empty())
                 .then(|| book.add(&part.place, path_rule_text(&part), false))?;
-            let PathRule { effect, pattern, syntax, .. } = part;
+            let PathRule { effect, pattern, syntax, content, .. } = part;
             Some(NumberedPathRule {
                 number,
                 group: 0,
                 is_baseline,
                 effect,
+                is_pin: content.is_some(),
                 rights,
                 pattern,
                 syntax,
@@ -119,10 +125,14 @@ fn path_layer(boundary: &Boundary, book: &mut RuleBook) -> PathLayer {
         });
         let parts: Vec<_> = parts.collect();
         let Some(last) = parts.last() else { continue };
+        if let (Some(content), Some(default)) = (rule.content, exec) {
+            let path = rule.pattern.clone();
+            pins.push(Pin { rule: last.number, path, content, refusal: default.verdict() });
+        }
         let group = *groups.entry((&rule.place, rule.effect)).or_insert(last.number);
         rules.extend(parts.into_iter().map(|part| NumberedPathRule { group, ..part }));
     }
-    PathLayer { defaults, rules }
+    PathLayer { defaults, rules, pins }
 }
 
 /// The rule that goes with one that lets all below a folder be read: reading it includes listing
@@ -185,18 +195,34 @@ pub(super) fn egress_layers<'a>(
 /// The answer to starting a second program: that of the strictest boundary, and of equals the
 /// first.
 pub(super) fn exec_after_start(boundaries: &[Boundary], book: &mut RuleBook) -> Cell {
-    let rules = boundaries.iter().filter_map(|boundary| boundary.no_exec_after_start.as_ref());
-    let cells = rules.map(|(mode, place): &(Mode, Place)| {
-        let text = "no program is started after the first".to_owned();
-        Cell::new(mode.refusal(), book.add(place, text, false))
-    });
-    strictest(cells)
+    let rules = boundaries.iter().map(|boundary| &boundary.no_exec_after_start);
+    one_rule(rules, "no program is started after the first", book)
 }
 
-/// The strictest of some answers, of equals the first; without any, allowed.
+/// The answer to making anonymous memory executable, likewise.
+pub(super) fn exec_anonymous(boundaries: &[Boundary], book: &mut RuleBook) -> Cell {
+    let rules = boundaries.iter().map(|boundary| &boundary.no_anonymous_code);
+    one_rule(rules, "no anonymous memory becomes executable", book)
+}
+
+fn one_rule<'a>(
+    rules: impl Iterator<Item = &'a Option<(Mode, Place)>>,
+    text: &str,
+    book: &mut RuleBook,
+) -> Cell {
+    strictest(
+        rules.flatten().map(|(mode, place)| {
+            Cell::new(mode.refusal(), book.add(place, text.to_owned(), false))
+        }),
+    )
+}
+
+/// The strictest of some answers, of equals the first; without any, allowed. A refusal of other
+/// content is less strict than a refusal.
 pub(super) fn strictest(cells: impl Iterator<Item = Cell>) -> Cell {
+    let strictness = |cell: Cell| (cell.verdict(), !cell.is_by_content());
     let stricter =
-        |one: Cell, other: Cell| if other.verdict() > one.verdict() { other } else { one };
+        |one: Cell, other: Cell| if strictness(other) > strictness(one) { other } else { one };
     cells.reduce(stricter).unwrap_or(Cell::ALLOW)
 }
 
@@ -215,7 +241,8 @@ fn effect_in_words(effect: Effect) -> &'static str {
 fn path_rule_text(rule: &PathRule) -> String {
     let effect = effect_in_words(rule.effect);
     let below = if rule.syntax == GlobSyntax::Prefix { " and below" } else { "" };
-    format!("{effect} {} of {}{below}", rights_in_words(rule.rights), rule.pattern)
+    let content = rule.content.map(|content| format!(" with {content}")).unwrap_or_default();
+    format!("{effect} {} of {}{below}{content}", rights_in_words(rule.rights), rule.pattern)
 }
 
 fn rights_in_words(rights: Rights) -> String {

@@ -60,6 +60,8 @@ pub const BAD_PORT: &str = "RF0213";
 pub const BAD_AMOUNT: &str = "RF0220";
 /// An entry of `path_map` that is no pair of folders, or maps a folder twice or to itself.
 pub const BAD_PATH_MAP: &str = "RF0221";
+/// A digest that is none.
+pub const BAD_DIGEST: &str = "RF0222";
 
 /// Nothing in the document concerns the kernel.
 pub const NOTHING_ENFORCED: &str = "RF0301";

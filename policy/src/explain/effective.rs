@@ -19,7 +19,8 @@ const MAX_RULES: usize = 200;
 /// What documents come to together: an act must be allowed by each that governs it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Effective {
-    /// Files, programs, programs after the first, and destinations, in this order.
+    /// Files, programs, programs after the first, anonymous executable memory, and destinations,
+    /// in this order.
     pub groups: Vec<Group>,
     /// What every program is given; `None` when no document has it.
     pub baseline: Option<Baselines>,
@@ -115,7 +116,8 @@ fn file_json<S: Serializer>(file: &str, serializer: S) -> Result<S::Ok, S::Error
 /// What documents come to together.
 pub fn effective(documents: &[Document]) -> Effective {
     let (boundaries, findings) = path_map::boundaries(documents);
-    let groups = [Part::Files, Part::Programs, Part::LaterPrograms, Part::Destinations];
+    let groups =
+        [Part::Files, Part::Programs, Part::LaterPrograms, Part::AnonymousCode, Part::Destinations];
     Effective {
         groups: groups.map(|part| group(part, &boundaries)).into(),
         baseline: baselines(&boundaries),
@@ -132,6 +134,7 @@ fn group(part: Part, boundaries: &[Boundary]) -> Group {
         boundaries.iter().filter_map(|boundary| governed(part, boundary)).collect();
     let free = governed_by.is_empty().then_some(match part {
         Part::LaterPrograms => "a program may be executed after the first",
+        Part::AnonymousCode => "anonymous memory may become executable",
         Part::Programs if boundaries.iter().any(|one| one.no_exec_after_start.is_some()) => {
             "the first program may be any"
         }
@@ -151,6 +154,7 @@ fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
             (&egress.place, egress.rules.len(), rules)
         }
         Part::LaterPrograms => (&boundary.no_exec_after_start.as_ref()?.1, 0, Vec::new()),
+        Part::AnonymousCode => (&boundary.no_anonymous_code.as_ref()?.1, 0, Vec::new()),
         part => {
             let rights = if part == Part::Programs { Rights::EXEC } else { Rights::FILES };
             let is_of = |rule: &&PathRule| !rule.rights.common(rights).is_empty();
@@ -169,7 +173,7 @@ fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
 /// A process that could leave its boundary makes every other answer worthless: one group in
 /// enforce mode is enough.
 fn always_mode(boundaries: &[Boundary]) -> Mode {
-    let parts = [Part::Paths, Part::LaterPrograms, Part::Destinations];
+    let parts = [Part::Paths, Part::LaterPrograms, Part::AnonymousCode, Part::Destinations];
     let mut modes =
         boundaries.iter().flat_map(|boundary| parts.map(|part| mode_of(part, boundary))).flatten();
     match modes.next() {
@@ -183,13 +187,14 @@ fn path_rule(rule: &PathRule) -> Rule {
     let effect = effect_word(rule.effect);
     let rights = rights_in_words(rule.rights);
     let pattern = visible(&rule.pattern);
-    let text = match rule.syntax {
-        GlobSyntax::Component => format!("{effect} {rights}: {pattern}"),
-        GlobSyntax::Crossing if rule.pattern.contains(['*', '?']) => {
+    let text = match (rule.syntax, rule.content) {
+        (_, Some(content)) => format!("{effect} {rights}: {pattern} with {content}"),
+        (GlobSyntax::Component, _) => format!("{effect} {rights}: {pattern}"),
+        (GlobSyntax::Crossing, _) if rule.pattern.contains(['*', '?']) => {
             format!("{effect} {rights}: {pattern} (`*` and `?` stand for slashes too)")
         }
-        GlobSyntax::Crossing => format!("{effect} {rights}: {pattern}"),
-        GlobSyntax::Prefix => match pattern.strip_suffix("/**").unwrap_or(&pattern) {
+        (GlobSyntax::Crossing, _) => format!("{effect} {rights}: {pattern}"),
+        (GlobSyntax::Prefix, _) => match pattern.strip_suffix("/**").unwrap_or(&pattern) {
             "" => format!("{effect} {rights}: every path"),
             folder => format!("{effect} {rights}: {folder} and all below it"),
         },

@@ -9,7 +9,7 @@ use super::{
         times, what_becomes,
     },
 };
-use crate::{coverage::Part, diagnostic::visible};
+use crate::diagnostic::visible;
 
 pub(super) fn render(explanation: &Explanation) -> String {
     let mut out = String::from("# Policies explained\n");
@@ -117,7 +117,7 @@ fn write_group(group: &Group, out: &mut String) -> fmt::Result {
         }
         if governed.has_baseline {
             writeln!(out, "- and what the baseline allows, below")?;
-        } else if governed.rules.is_empty() && group.part != Part::LaterPrograms {
+        } else if governed.rules.is_empty() && group.part.has_rules() {
             writeln!(out, "- nothing is allowed")?;
         }
     }

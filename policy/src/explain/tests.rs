@@ -283,6 +283,8 @@ Programs
 
 Programs after the first: not governed, a program may be executed after the first
 
+Anonymous executable memory: not governed, anonymous memory may become executable
+
 Destinations
   a.yaml:17: observe, what no rule allows is let through and recorded
         17  allow a.example, port 443, TCP and UDP
@@ -317,6 +319,8 @@ Programs: not governed, the first program may be any
 
 Programs after the first
   a.yaml:14: enforce, no program is executed after the first
+
+Anonymous executable memory: not governed, anonymous memory may become executable
 
 Destinations
   a.yaml:2: enforce, what no rule allows is refused
@@ -357,7 +361,7 @@ egress:
     assert_eq!(rules(0), [(4, "allow read, write: /a/*"), (4, "deny delete: /a/*")]);
     assert_eq!(rules(1), []);
     assert_eq!(
-        rules(3),
+        rules(4),
         [
             (8, "deny 0.0.0.0/0 (every address), ports 443, 80-81, UDP"),
             (9, "allow *.example (matches no address), every port, TCP and UDP"),
@@ -465,9 +469,10 @@ fn as_json_an_explanation_has_stable_keys() {
     assert_eq!(*field, expected);
     let groups = json["effective"]["groups"].as_array().unwrap();
     let parts: Vec<&str> = groups.iter().map(|group| group["part"].as_str().unwrap()).collect();
-    assert_eq!(parts, ["files", "programs", "later_programs", "destinations"]);
+    assert_eq!(parts, ["files", "programs", "later_programs", "anonymous_code", "destinations"]);
     assert_eq!(groups[0]["governed_by"][0]["mode"], "enforce");
     assert_eq!(groups[2]["free"], "a program may be executed after the first");
+    assert_eq!(groups[3]["free"], "anonymous memory may become executable");
     assert_eq!(json["effective"]["baseline"]["groups"][0]["rights"], "read, execute");
     assert_eq!(json["effective"]["always_mode"], "enforce");
 }

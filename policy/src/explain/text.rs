@@ -188,7 +188,7 @@ fn write_group(group: &Group, out: &mut String) -> fmt::Result {
         }
         if governed.has_baseline {
             writeln!(out, "            and what the baseline allows, below")?;
-        } else if governed.rules.is_empty() && group.part != Part::LaterPrograms {
+        } else if governed.rules.is_empty() && group.part.has_rules() {
             writeln!(out, "            nothing is allowed")?;
         }
     }
@@ -204,6 +204,8 @@ pub(super) const fn what_becomes(part: Part, mode: Mode) -> &'static str {
     match (part, mode) {
         (Part::LaterPrograms, Mode::Enforce) => "enforce, no program is executed after the first",
         (Part::LaterPrograms, Mode::Observe) => "observe, a program after the first is recorded",
+        (Part::AnonymousCode, Mode::Enforce) => "enforce, no anonymous memory becomes executable",
+        (Part::AnonymousCode, Mode::Observe) => "observe, what becomes executable is recorded",
         (_, Mode::Enforce) => "enforce, what no rule allows is refused",
         (_, Mode::Observe) => "observe, what no rule allows is let through and recorded",
     }

@@ -67,8 +67,11 @@ files:
   rules:
     - { path: \"/srv/**\", allow: [read, write] }
     - { path: \"/srv/x\", allow: [content, create], deny: [metadata] }
-exec: [{ path: /usr/bin/*, allow: true }, { path: /usr/bin/su, allow: false }]
+exec: [{ path: /usr/bin/*, allow: true }, { path: /usr/bin/su, allow: false },
+  { path: /usr/bin/a, allow: true, sha256: 3d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95,
+    fsverity: \"sha256:4d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95\" }]
 exec_after_start: deny
+exec_anonymous: deny
 egress:
   mode: enforce
   rules:
@@ -102,7 +105,9 @@ fn meaning(mut boundary: Boundary) -> String {
     for rule in &mut boundary.path_rules {
         rule.place = nowhere.clone();
     }
-    if let Some((_, place)) = &mut boundary.no_exec_after_start {
+    for (_, place) in
+        [&mut boundary.no_exec_after_start, &mut boundary.no_anonymous_code].into_iter().flatten()
+    {
         *place = nowhere.clone();
     }
     if let Some(egress) = &mut boundary.egress {

@@ -16,6 +16,9 @@ pub(crate) fn check_document(document: &Node, shape: Shape, diagnostics: &mut Ve
     check.mapping(document, fields, (&start, 0));
 }
 
+/// The key that `anonymous` is asked for by.
+const ANONYMOUS: &str = "exec_anonymous";
+
 struct Check<'a> {
     root: &'static [Property],
     /// Keys that lead to the node at hand.
@@ -138,6 +141,9 @@ impl<'a> Check<'a> {
         let help = match meant {
             _ if key.name == "deny" && takes_truth => {
                 "write `allow` instead: `false` refuses".to_owned()
+            }
+            _ if key.name == "anonymous" && self.root.iter().any(|one| one.name == ANONYMOUS) => {
+                format!("write `{ANONYMOUS}: deny` beside `exec`")
             }
             Some(meant) => format!("did you mean `{meant}`?"),
             None => match home(self.root, &key.name) {

@@ -2,7 +2,7 @@
 
 use ringfence_common::{
     Cell, Image, Right, Verdict,
-    files::decide_exec,
+    files::{Execution, decide_anonymous, decide_exec},
     image::{MAGIC, header as word},
 };
 use ringfence_policy::{
@@ -90,10 +90,30 @@ fn a_second_program_is_refused_by_the_rule_that_says_so() {
     let tables = tables(&boundaries);
     let image = tables.image.as_slice();
     let state = walk(image, b"/bin/sh");
-    assert_eq!(decide_exec(image, state, false).verdict, Verdict::Allow);
-    let decision = decide_exec(image, state, true);
+    let started = |started| Execution { started, ..Execution::default() };
+    assert_eq!(decide_exec(image, state, started(false)).verdict, Verdict::Allow);
+    let decision = decide_exec(image, state, started(true));
     assert_eq!(decision.verdict, Verdict::Deny);
     assert_eq!(tables.rule(decision.rule).unwrap().place.line, 7);
+}
+
+#[test]
+fn anonymous_code_is_refused_by_the_rule_that_says_so_and_files_stay_as_they_are() {
+    let no_code = |mode| {
+        let mut boundary = nothing("exec");
+        boundary.no_anonymous_code = Some((mode, place(&boundary.file, 8)));
+        boundary
+    };
+    let tables = tables(&[no_code(Mode::Observe), no_code(Mode::Enforce)]);
+    let image = tables.image.as_slice();
+    let state = walk(image, b"/bin/sh");
+    assert_eq!(decide_exec(image, state, Execution::default()).verdict, Verdict::Allow);
+    let anonymous = Execution { anonymous: true, ..Execution::default() };
+    for decision in [decide_anonymous(image), decide_exec(image, state, anonymous)] {
+        assert_eq!((decision.verdict, decision.reason.name()), (Verdict::Deny, "anonymous_code"));
+        assert_eq!(tables.rule(decision.rule).unwrap().place.line, 8);
+    }
+    assert_eq!(cell(&[no_code(Mode::Observe)], word::GUARD_VIOLATION).verdict(), Verdict::Observe);
 }
 
 #[test]

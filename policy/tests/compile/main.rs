@@ -4,6 +4,7 @@
 
 mod addresses;
 mod boundaries;
+mod contents;
 mod header;
 mod idle;
 mod limits;

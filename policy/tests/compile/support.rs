@@ -39,7 +39,7 @@ pub(crate) fn with_rule(
 ) -> Boundary {
     let place = place(&boundary.file, 1 + boundary.path_rules.len() as u32);
     let pattern = pattern.to_owned();
-    boundary.path_rules.push(PathRule { pattern, syntax, effect, rights, place });
+    boundary.path_rules.push(PathRule { pattern, syntax, effect, rights, content: None, place });
     boundary
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use ringfence_common::{
     Address, Right, Verdict,
     egress::{self, Protocol},
-    files::{self, Walker},
+    files::{self, Execution, Walker},
 };
 use ringfence_policy::{
     Document, PolicySet,
@@ -36,7 +36,10 @@ fn on_path(tables: &Tables, right: Right, path: &str) -> Verdict {
     let image = &*tables.image;
     let state = Walker::new(image).unwrap().walk(image, path.as_bytes());
     match right {
-        Exec => files::decide_exec(image, state, true).verdict,
+        Exec => {
+            files::decide_exec(image, state, Execution { started: true, ..Execution::default() })
+                .verdict
+        }
         right => files::decide(image, state, right.bit()).verdict,
     }
 }

@@ -22,6 +22,8 @@ const TEXTS: &[(&[&str], &[&str])] = &[
         &["/srv/work/**", "/usr/bin/*", "/etc/[a-c]?{x,yy}", "/tmp", "/srv/ü b/c"],
     ),
     (&["path_map"], &["/srv/a", "/mnt/b c/d"]),
+    (&["sha256"], &["3D248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95"]),
+    (&["fsverity"], &["sha256:3d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95"]),
     (&["host"], &["api.example.com", "*.example.com", "*", "Example.COM."]),
     (&["cidr"], &["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::1"]),
     (
@@ -149,7 +151,11 @@ impl<'a> Generator<'a> {
         if may_be_empty && self.random.chance(1) {
             return json!("");
         }
-        json!(self.random.of(texts))
+        // The only texts that have a pattern to keep to are paths that must not be patterns.
+        let is_literal = name == "path" && schema.contains_key("pattern");
+        let is_fit = |text: &&&str| !is_literal || !text.contains(['*', '?', '[', '{', '\\']);
+        let texts: Vec<&str> = texts.iter().filter(is_fit).copied().collect();
+        json!(self.random.of(&texts))
     }
 
     fn number(&mut self, schema: &Map<String, Value>, has_fractions: bool) -> Value {

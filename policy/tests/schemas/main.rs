@@ -21,7 +21,8 @@ const DOCUMENTS: usize = 6000;
 
 /// Errors of `boundary` documents that its schema has as well: the other languages' schemas are
 /// not ours to make.
-const OF_OUR_LANGUAGE: &[&str] = &[code::BAD_PORT, code::BAD_AMOUNT, code::BAD_PATH_MAP];
+const OF_OUR_LANGUAGE: &[&str] =
+    &[code::BAD_PORT, code::BAD_AMOUNT, code::BAD_PATH_MAP, code::BAD_DIGEST];
 
 /// What is checked further than schemas can say, and is a deliberate difference: texts that are
 /// patterns, destinations and networks.

@@ -20,6 +20,8 @@ type Done = Result<String, Trouble>;
 /// All of them.
 pub(super) const ACTS: &[Act] = &[
     ("run", run),
+    ("run-when-told", run_when_told),
+    ("run-after-replacing", run_after_replacing),
     ("run-memfd", run_memfd),
     ("run-descriptor", |a| run_descriptor(a, false)),
     ("run-unlinked", |a| run_descriptor(a, true)),
@@ -52,6 +54,22 @@ fn run(a: Arguments) -> Done {
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     Err(Trouble::Other(format!("{}: {}", output.status, said.trim_end())))
+}
+
+/// Runs the first argument once the third is there; makes the second to say that it waits.
+fn run_when_told(a: Arguments) -> Done {
+    fs::write(text(a, 1)?, "")?;
+    let told = text(a, 2)?;
+    while fs::symlink_metadata(&told).is_err() {
+        thread::sleep(Duration::from_millis(5));
+    }
+    run(&a[..1])
+}
+
+/// Runs the first argument once the second has taken its place.
+fn run_after_replacing(a: Arguments) -> Done {
+    fs::rename(text(a, 1)?, text(a, 0)?)?;
+    run(&a[..1])
 }
 
 /// Executes what a descriptor stands for, in a child.

@@ -134,6 +134,7 @@ fn in_two_words(subject: &Subject) -> (&'static str, String) {
         Subject::Host { name, port, protocol } => (connect(*protocol), format!("{name}:{port}")),
         Subject::Lookup { name } => ("resolve", name.clone()),
         Subject::ExecAfterStart => (Right::Exec.name(), "any program after the first".into()),
+        Subject::ExecAnonymous => (Right::Exec.name(), "anonymous memory".into()),
         Subject::OtherSocket => ("socket", "of any kind that no policy lists".into()),
         Subject::Guard => {
             ("any act", "against the boundary itself (mounts, processes outside, …)".into())
@@ -197,6 +198,7 @@ fn subject_in_json(subject: &Subject) -> Value {
         }),
         Subject::Lookup { name } => json!({ "subject": "lookup", "name": name }),
         Subject::ExecAfterStart => json!({ "subject": "exec_after_start" }),
+        Subject::ExecAnonymous => json!({ "subject": "exec_anonymous" }),
         Subject::OtherSocket => json!({ "subject": "other_socket" }),
         Subject::Guard => json!({ "subject": "guard" }),
     }
@@ -221,7 +223,7 @@ mod tests {
     fn answer(verdict: Verdict, line: u32) -> Answer {
         let place = Place { file: "a.yaml".into(), line, column: 1 };
         let text = format!("rule {line}");
-        Answer { verdict, rule: Some(RuleInfo { place, text, is_default: false }) }
+        Answer { verdict, rule: Some(RuleInfo { place, text, is_default: false }), content: None }
     }
 
     fn path(right: Right, path: &str, old: Verdict, new: Verdict) -> Difference {

@@ -39,6 +39,9 @@ pub(crate) struct Question {
     /// May this program be executed, by a program that is governed already?
     #[arg(long, value_name = "PATH", value_parser = path_parser(), help_heading = PROGRAMS)]
     exec: Vec<AskedPath>,
+    /// May memory that no file stands behind become executable?
+    #[arg(long, help_heading = PROGRAMS)]
+    anonymous_code: bool,
     /// May this host or address be connected to?
     #[arg(long, value_name = "HOST:PORT", value_parser = endpoint, help_heading = NETWORK)]
     connect: Vec<Endpoint>,
@@ -116,6 +119,8 @@ pub(super) enum Ask {
     Path(Action, Right, AskedPath),
     /// Executing a program that is the first of the scope.
     FirstProgram(AskedPath),
+    /// Making anonymous memory executable.
+    AnonymousCode,
     /// Moving a name.
     Rename { old: AskedPath, new: AskedPath, is_folder: bool, replaces: bool, exchanges: bool },
     /// A second name.
@@ -158,6 +163,7 @@ impl Question {
                 action => Ask::Path(action, right, path.clone()),
             }));
         }
+        asks.extend(self.anonymous_code.then_some(Ask::AnonymousCode));
         asks.extend(pairs(&self.rename).map(|(old, new)| Ask::Rename {
             old,
             new,

@@ -99,6 +99,7 @@ impl<'a> NameRules<'a> {
                 syntax: GlobSyntax::Crossing,
                 effect: one.rule.effect,
                 rights: Rights::READ,
+                content: None,
                 place: one.rule.place.clone(),
             });
             Boundary {

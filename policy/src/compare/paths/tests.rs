@@ -135,8 +135,9 @@ fn more_differences_than_anybody_reads_make_a_comparison_incomplete() {
     let decision = |verdict, rule| Decision::of(Cell::new(verdict, rule), Reason::FsViolation);
     let mut found = Found::default();
     let mut add = |number: usize| {
-        let new = decision(Verdict::Deny, number as u32);
-        found.add(Ask::FirstProgram, decision(Verdict::Allow, 1), new, || b"/".to_vec());
+        let new = (decision(Verdict::Deny, number as u32), None);
+        let old = (decision(Verdict::Allow, 1), None);
+        found.add(Ask::FirstProgram, old, new, || b"/".to_vec());
         (found.list.len(), found.is_full)
     };
     for number in 0..MAX_DIFFERENCES {

@@ -95,4 +95,18 @@ pub(super) const PAGES: &[Page] = &[
     )
     .wrong("boundary: 1\npath_map: { /vault/**: /var/lib/secure-ai/vault }\n")
     .right("boundary: 1\npath_map: { /vault: /var/lib/secure-ai/vault }\n"),
+    Page::new(
+        code::BAD_DIGEST,
+        "A digest that is none",
+        "`sha256` is the SHA-256 of a file's content: 64 hexadecimal digits, as `sha256sum` prints \
+         them. `fsverity` is what `fsverity measure` prints: `sha256:` and 64 digits; it is not \
+         the SHA-256 of the content.\n\n\
+         The file is executed only while it has that content. A digest that was cut short would \
+         be that of no file.",
+    )
+    .wrong("boundary: 1\nexec:\n  - { path: /usr/bin/git, allow: true, sha256: \"3d24\" }\n")
+    .right(
+        "boundary: 1\nexec:\n  - path: /usr/bin/git\n    allow: true\n    sha256: \
+         \"3d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95\"\n",
+    ),
 ];

@@ -14,7 +14,7 @@ use ringfence_policy::{
     boundary::{Egress, Target},
     compile::Tables,
     hosts,
-    question::{about_address, about_first_program, about_path, normal},
+    question::{about_address, about_first_program, about_path, content_of, normal},
 };
 
 use super::{
@@ -34,11 +34,17 @@ pub(super) fn answer(ask: &Ask, tables: &Tables, boundaries: &[Boundary]) -> Ans
         Ask::Path(action, right, path) => {
             let control = control(image, &path.0, right.bit());
             let decision = control.unwrap_or_else(|| about_path(tables, &path.0, *right));
-            noted(Answer::by_tables(*action, lossy(&path.0), decision, tables))
+            let answer = noted(Answer::by_tables(*action, lossy(&path.0), decision, tables));
+            if *right == Right::Exec { of_content(answer, &path.0, tables) } else { answer }
         }
         Ask::FirstProgram(path) => {
             let decision = about_first_program(tables, &path.0);
-            Answer::by_tables(Action::Exec, lossy(&path.0), decision, tables)
+            let answer = Answer::by_tables(Action::Exec, lossy(&path.0), decision, tables);
+            of_content(answer, &path.0, tables)
+        }
+        Ask::AnonymousCode => {
+            let decision = files::decide_anonymous(image);
+            Answer::by_tables(Action::Exec, "anonymous memory", decision, tables)
         }
         Ask::Rename { old, new, is_folder, replaces, exchanges } => {
             let decide = |old, new| {
@@ -105,6 +111,14 @@ fn control(image: &[u8], path: &[u8], rights: u32) -> Option<Decision> {
     } else {
         let is_own = is_in(b"/proc/self") || is_in(b"/proc/thread-self");
         (is_in(b"/sys") || is_in(b"/proc") && !is_own).then(|| guard::decide_control(image))
+    }
+}
+
+/// Says that an answer holds for one content of the file, where it does.
+fn of_content(answer: Answer, path: &[u8], tables: &Tables) -> Answer {
+    match (answer.verdict, content_of(tables, path)) {
+        (Verdict::Allow, Some(_)) => answer.with_note("with any other content: tool_code_changed"),
+        _ => answer,
     }
 }
 

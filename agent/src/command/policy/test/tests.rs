@@ -75,6 +75,22 @@ fn each_right_over_a_file_is_a_question_of_its_own() {
 }
 
 #[test]
+fn an_answer_about_a_program_says_by_which_content_it_holds() {
+    let digest = "3d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95";
+    let policy = format!(
+        "boundary: 1\nbaseline: none\nexec_anonymous: deny\nexec:\n  \
+         - {{ path: /a, allow: true, sha256: {digest} }}\n"
+    );
+    let expected = format!(
+        "allow exec /a (a.yaml:5: allow exec of /a with SHA-256 {digest}; with any other content: \
+         tool_code_changed)"
+    );
+    let anonymous = "deny exec anonymous memory: anonymous_code \
+                     (a.yaml:3: no anonymous memory becomes executable)";
+    assert_answers(&policy, &[("--exec /a", &expected), ("--anonymous-code", anonymous)]);
+}
+
+#[test]
 fn a_new_name_is_judged_with_the_old() {
     let in_words = |verdict: &str, words: &str, rest: &str| format!("{verdict} {words}{rest}");
     for (words, verdict, rest) in [
