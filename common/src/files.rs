@@ -21,7 +21,7 @@ pub enum Right {
     Create = 3,
     /// Remove the name.
     Delete = 4,
-    /// Change mode, owner, times, extended attributes.
+    /// Change mode, owner, times, extended attributes, access control lists, flags.
     Metadata = 5,
 }
 

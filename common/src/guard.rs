@@ -14,11 +14,16 @@ pub const FORBIDDEN_CAPABILITIES: &[u32] = &[
     17, // SYS_RAWIO: memory and ports
     18, // SYS_CHROOT: what a path means
     19, // SYS_PTRACE
+    20, // SYS_PACCT: has the kernel write to a file
     21, // SYS_ADMIN: mounts, namespaces
     22, // SYS_BOOT: kexec
+    25, // SYS_TIME: everybody's clock
+    26, // SYS_TTY_CONFIG: everybody's terminals
     27, // MKNOD: every disk, and the kernel's memory
+    30, // AUDIT_CONTROL
     32, // MAC_OVERRIDE
     33, // MAC_ADMIN
+    34, // SYSLOG
     38, // PERFMON
     39, // BPF
 ];
@@ -46,6 +51,8 @@ pub fn decide<I: Image + ?Sized>(image: &I, action: Action) -> Decision {
     let reason = match action {
         Action::Mount | Action::Namespace => Reason::ForbiddenMount,
         Action::Capability => Reason::ForbiddenCapability,
+        Action::Kernel => Reason::KernelControl,
+        Action::Uring => Reason::ForbiddenUring,
         _ => Reason::SelfProtection,
     };
     match (action, image.word(header::GUARD_VIOLATION)) {

@@ -45,6 +45,7 @@ layout! {
     dentry_name = "dentry" "d_name.name",
     dentry_name_length = "dentry" "d_name.len",
     dentry_inode = "dentry" "d_inode",
+    dentry_superblock = "dentry" "d_sb",
     vfsmount_root = "vfsmount" "mnt_root",
     vfsmount_superblock = "vfsmount" "mnt_sb",
     mount_vfsmount = "mount" "mnt",
@@ -59,10 +60,15 @@ layout! {
     pid_numbers = "pid" "numbers",
     number_value = "upid" "nr",
     superblock_magic = "super_block" "s_magic",
+    superblock_flags = "super_block" "s_flags",
+    superblock_mounts = "super_block" "s_mounts",
+    iattr_valid = "iattr" "ia_valid",
     inode_mode = "inode" "i_mode",
     inode_links = "inode" "i_nlink",
     task_nsproxy = "task_struct" "nsproxy",
     task_real_cred = "task_struct" "real_cred",
+    task_cred = "task_struct" "cred",
+    task_flags = "task_struct" "flags",
     task_parent = "task_struct" "real_parent",
     task_process = "task_struct" "tgid",
     nsproxy_mount = "nsproxy" "mnt_ns",
@@ -98,8 +104,13 @@ pub struct Settings {
     pub readable_type: u32,
     /// Where members are.
     pub layout: Layout,
-    /// Fills the structure to a multiple of 8 bytes.
-    pub spare: u32,
+    /// Offset in `struct mount` of the link to the next mount of the same file system.
+    pub next_mount: u32,
+    /// What such a link points to, as an offset in that mount: its own link up to Linux 6.17
+    /// (`mnt_instance`), the mount itself since (`mnt_next_for_sb`).
+    pub next_mount_target: u32,
+    /// Which argument of `security_inode_setattr` is the `struct dentry *`: 0 before Linux 6.2.
+    pub setattr_dentry: u32,
 }
 
 impl Settings {
@@ -111,7 +122,9 @@ impl Settings {
         image_bytes: 0,
         readable_type: 0,
         layout: Layout::EMPTY,
-        spare: 0,
+        next_mount: ABSENT,
+        next_mount_target: ABSENT,
+        setattr_dentry: 0,
     };
 }
 

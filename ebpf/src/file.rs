@@ -114,7 +114,7 @@ fn concerns(table: Table, rights: u32) -> bool {
 
 /// Judges one location for a set of rights.
 #[inline(never)]
-fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, action: Action) -> i32 {
+pub(crate) fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, action: Action) -> i32 {
     let Some(table) = table() else { return -EACCES };
     if !concerns(table, rights) {
         return 0;

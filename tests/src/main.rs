@@ -22,6 +22,7 @@ mod harness;
 mod input;
 mod kill;
 mod life;
+mod metadata;
 mod names;
 mod network;
 mod programs;
@@ -62,6 +63,7 @@ fn tests() -> Vec<harness::Test> {
     [
         life::TESTS,
         files::TESTS,
+        metadata::TESTS,
         names::TESTS,
         control_files::TESTS,
         exec::TESTS,

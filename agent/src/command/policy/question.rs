@@ -67,6 +67,12 @@ pub(crate) struct Question {
     /// May input be typed into a terminal for others to read?
     #[arg(long, help_heading = BOUNDARY)]
     terminal: bool,
+    /// May a key be made, or a keyring be read or changed?
+    #[arg(long, help_heading = BOUNDARY)]
+    key: bool,
+    /// May a module be loaded, another kernel be prepared, or the kernel's log be read?
+    #[arg(long, help_heading = BOUNDARY)]
+    kernel: bool,
     /// May a process inside or outside the scope be signalled, limited or rescheduled?
     #[arg(long, value_name = "WHERE", value_enum, help_heading = BOUNDARY)]
     signal: Vec<Whereabouts>,
@@ -177,6 +183,8 @@ impl Question {
             (self.namespace, Action::Namespace),
             (self.bpf, Action::Bpf),
             (self.terminal, Action::Terminal),
+            (self.key, Action::Key),
+            (self.kernel, Action::Kernel),
         ] {
             asks.extend(is_asked.then_some(Ask::Boundary(action)));
         }

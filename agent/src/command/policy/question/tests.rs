@@ -51,6 +51,8 @@ fn each_option_is_a_question() {
         ("--namespace", Ask::Boundary(Action::Namespace)),
         ("--bpf", Ask::Boundary(Action::Bpf)),
         ("--terminal", Ask::Boundary(Action::Terminal)),
+        ("--key", Ask::Boundary(Action::Key)),
+        ("--kernel", Ask::Boundary(Action::Kernel)),
         ("--signal outside", Ask::Process(Action::Signal, Whereabouts::Outside)),
         ("--ptrace inside", Ask::Process(Action::Ptrace, Whereabouts::Inside)),
     ] {
