@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use libc::{EACCES, EINVAL, ENODEV, ENOENT, ENOEXEC, ENOKEY, ENOSYS, ENOTTY, EPERM};
+use libc::{EACCES, EINVAL, ENODEV, ENOENT, ENOEXEC, ENOSYS, ENOTTY, EPERM};
 
 use crate::{
     attack::{Attack, By, Case, refused, works},
@@ -153,12 +153,18 @@ fn key_of_the_user() -> Result<i64, Failure> {
 
 fn the_kernel(context: &mut Context) -> Result<(), Failure> {
     let key = key_of_the_user()?;
+    // Else a capability is asked for first.
+    let restriction = "/proc/sys/kernel/dmesg_restrict";
+    let restricted = fs::read(restriction)?;
+    fs::write(restriction, "0")?;
     let reserved = |act: &str, action, reason| refused(act, EPERM, action, reason, By::Any);
     let capability = |act: &str| reserved(act, "capability", "forbidden_capability");
     let mut cases = vec![
         reserved("add-key", "key", "self_protection"),
-        reserved("request-key", "key", "self_protection").control(ENOKEY),
-        reserved(&format!("read-key {key}"), "key", "self_protection"),
+        // There is no program to make the key with: it was looked for, outside the scope.
+        reserved("request-key", "key", "self_protection").control(ENOENT),
+        // The kernel says ENOKEY whatever the reason.
+        reserved(&format!("read-key {key}"), "key", "self_protection").somehow(),
         reserved("new-session-keyring", "key", "self_protection"),
         reserved("read-kernel-log", "kernel", "kernel_control"),
         reserved("type-into-terminal", "terminal", "self_protection")
@@ -171,7 +177,9 @@ fn the_kernel(context: &mut Context) -> Result<(), Failure> {
     if !context.is_locked_down {
         cases.push(capability("load-module-file").control(ENOEXEC));
     }
-    Attack { policy: POLICY, prepare, observe: false }.run(context, &cases)?;
+    let result = Attack { policy: POLICY, prepare, observe: false }.run(context, &cases);
+    fs::write(restriction, restricted)?;
+    result?;
 
     // Where the capability is only observed, what is loaded is seen by its own hook.
     let file = policy(context, "observe.yaml", &format!("{POLICY}mode: observe\n"))?;

@@ -260,7 +260,6 @@ pub(crate) fn errno_name(number: i32) -> String {
         libc::EEXIST => "EEXIST",
         libc::EXDEV => "EXDEV",
         libc::EINVAL => "EINVAL",
-        libc::ENOKEY => "ENOKEY",
         libc::ENODATA => "ENODATA",
         libc::ENOSYS => "ENOSYS",
         libc::ENOEXEC => "ENOEXEC",

@@ -39,12 +39,10 @@ pub(super) const ACTS: &[Act] = &[
     ("request-key", request_key),
     ("read-key", read_key),
     ("new-session-keyring", new_session_keyring),
-    ("keyring-to-parent", keyring_to_parent),
     ("read-kernel-log", read_kernel_log),
     ("set-clock", set_clock),
     ("load-module-file", load_module_file),
     ("swap-on", swap_on),
-    ("set-quota", set_quota),
     ("snapshot", snapshot),
     ("type-into-terminal", |_| type_into_terminal(false)),
     ("type-into-terminal-32", |_| type_into_terminal(true)),
@@ -255,8 +253,7 @@ fn add_key(_: Arguments) -> Done {
     Ok(String::new())
 }
 
-/// Asks for a key that is not there, so that a program outside the scope is started to make it:
-/// whoever may ask is told ENOKEY.
+/// Asks for a key that is not there, so that a program outside the scope is started to make it.
 fn request_key(_: Arguments) -> Done {
     let (kind, name) = (c"user".as_ptr(), c"ringfence-test-none".as_ptr());
     call!(SYS_request_key, kind, name, c"told".as_ptr(), 0)?;
@@ -276,14 +273,6 @@ fn new_session_keyring(_: Arguments) -> Done {
     /// `KEYCTL_JOIN_SESSION_KEYRING`.
     const JOIN: i64 = 1;
     call!(SYS_keyctl, JOIN, 0)?;
-    Ok(String::new())
-}
-
-/// Gives its session keyring to its parent: whoever may is told that there is none, or succeeds.
-fn keyring_to_parent(_: Arguments) -> Done {
-    /// `KEYCTL_SESSION_TO_PARENT`.
-    const TO_PARENT: i64 = 18;
-    call!(SYS_keyctl, TO_PARENT)?;
     Ok(String::new())
 }
 
@@ -314,15 +303,6 @@ fn load_module_file(_: Arguments) -> Done {
 fn swap_on(a: Arguments) -> Done {
     let path = sys::text(argument(a, 0)?)?;
     call!(SYS_swapon, path.as_ptr(), 0)?;
-    Ok(String::new())
-}
-
-/// Switches quotas on where there are none: whoever may is told so.
-fn set_quota(a: Arguments) -> Done {
-    /// `QCMD(Q_QUOTAON, USRQUOTA)`.
-    const QUOTA_ON: i64 = 0x0080_0002 << 8;
-    let path = sys::text(argument(a, 0)?)?;
-    call!(SYS_quotactl, QUOTA_ON, path.as_ptr(), 2, path.as_ptr())?;
     Ok(String::new())
 }
 
