@@ -65,6 +65,7 @@ layout! {
     iattr_valid = "iattr" "ia_valid",
     inode_mode = "inode" "i_mode",
     inode_links = "inode" "i_nlink",
+    inode_device = "inode" "i_rdev",
     task_nsproxy = "task_struct" "nsproxy",
     task_real_cred = "task_struct" "real_cred",
     task_cred = "task_struct" "cred",
@@ -111,7 +112,12 @@ pub struct Settings {
     pub next_mount_target: u32,
     /// Which argument of `security_inode_setattr` is the `struct dentry *`: 0 before Linux 6.2.
     pub setattr_dentry: u32,
+    /// Fills the structure to a multiple of 8 bytes.
+    pub spare: [u32; SPARE],
 }
+
+/// Words that [`Settings`] lack to a multiple of 8 bytes: its other words are seven.
+const SPARE: usize = (size_of::<Layout>() / 4 + 7) % 2;
 
 impl Settings {
     /// What the compiled object holds until the agent has filled it in.
@@ -125,6 +131,7 @@ impl Settings {
         next_mount: ABSENT,
         next_mount_target: ABSENT,
         setattr_dentry: 0,
+        spare: [0; SPARE],
     };
 }
 

@@ -10,7 +10,7 @@ use ringfence_common::{
 
 use crate::{
     emit::{self, EACCES},
-    kernel::{offset, read_u16, read_u32},
+    kernel::{offset, read_u16, read_u32, read_u64},
     network,
     path::{Ascent, Location, PathRoom, climb, magic},
     scope::{Task, governed, second_path},
@@ -32,6 +32,9 @@ const O_TRUNC: u32 = 0o1000;
 /// `S_IFMT` and `S_IFDIR`.
 const FILE_TYPE: u16 = 0o170000;
 const FOLDER: u16 = 0o040000;
+/// `S_IFCHR` and `S_IFBLK`.
+const CHARACTER_DEVICE: u16 = 0o020000;
+const BLOCK_DEVICE: u16 = 0o060000;
 /// `RENAME_EXCHANGE`.
 const RENAME_EXCHANGE: u32 = 2;
 
@@ -144,6 +147,32 @@ fn judge_path(ctx: &LsmContext, action: Action, right: Right) -> i32 {
     })
 }
 
+/// The right that opening a file takes for what it is: one of its own for a device.
+#[inline(always)]
+fn right_for_device(file: u64) -> u32 {
+    match read_u16(read_u64(file + offset!(file_inode)) + offset!(inode_mode)) & FILE_TYPE {
+        CHARACTER_DEVICE | BLOCK_DEVICE => Right::Device.bit(),
+        _ => 0,
+    }
+}
+
+/// Judges a device where no policy is about files: not by its name, but by what it is.
+#[inline(never)]
+fn judge_device(task: &mut Task, file: u64, action: Action) -> i32 {
+    let Some(table) = table() else { return -EACCES };
+    let inode = read_u64(file + offset!(file_inode));
+    let kind = read_u16(inode + offset!(inode_mode)) & FILE_TYPE;
+    if kind == CHARACTER_DEVICE
+        && guard::is_harmless_device(read_u32(inode + offset!(inode_device)))
+    {
+        return 0;
+    }
+    // For the event; the answer is the same whatever the path.
+    let location = Location::of_file(file);
+    climb(location, location.magic(), &mut task.room);
+    emit::paths(task, action, guard::decide_device(&table), None)
+}
+
 /// Judges a file that is being opened, or received.
 #[inline(always)]
 fn judge_file(ctx: &LsmContext) -> i32 {
@@ -171,6 +200,12 @@ fn judge_file(ctx: &LsmContext) -> i32 {
             rights = Right::Read.bit() | Right::Write.bit();
         }
         let action = if rights & Right::Write.bit() != 0 { Action::Write } else { Action::Read };
+        if rights != 0 && right_for_device(file) != 0 {
+            rights |= Right::Device.bit();
+            if !table().is_some_and(|table| files::governs(&table, Right::Device.bit())) {
+                return judge_device(task, file, action);
+            }
+        }
         let rights = table().map_or(rights, |table| table.blur(rights as u64) as u32);
         let location = Location::of_file(file);
         judge(task, location.mount, location.dentry, rights, action)

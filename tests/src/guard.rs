@@ -162,7 +162,7 @@ fn the_kernel(context: &mut Context) -> Result<(), Failure> {
     let mut cases = vec![
         reserved("add-key", "key", "self_protection"),
         // There is no program to make the key with: it was looked for, outside the scope.
-        reserved("request-key", "key", "self_protection").control(ENOENT),
+        reserved("request-key", "key", "self_protection").control(ENOENT).somehow(),
         // The kernel says ENOKEY whatever the reason.
         reserved(&format!("read-key {key}"), "key", "self_protection").somehow(),
         reserved("new-session-keyring", "key", "self_protection"),

@@ -14,6 +14,7 @@ mod act;
 mod attack;
 mod control_files;
 mod decisions;
+mod devices;
 mod elsewhere;
 mod exec;
 mod files;
@@ -64,6 +65,7 @@ fn tests() -> Vec<harness::Test> {
         life::TESTS,
         files::TESTS,
         metadata::TESTS,
+        devices::TESTS,
         names::TESTS,
         control_files::TESTS,
         exec::TESTS,

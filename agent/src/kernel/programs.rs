@@ -65,6 +65,7 @@ fn settings(btf: &Btf, scope: ScopeId, image: &[u8]) -> Result<Settings> {
         next_mount_target,
         // `(dentry, attr)` at first; in front of both came the mount's mapping of owners.
         setattr_dentry: u32::from(btf.parameters("bpf_lsm_inode_setattr") == Some(3)),
+        ..Settings::EMPTY
     })
 }
 

@@ -25,9 +25,12 @@ pub(crate) struct Question {
     /// May this name be removed?
     #[arg(long, value_name = "PATH", value_parser = path_parser(), help_heading = FILES)]
     delete: Vec<AskedPath>,
-    /// May mode and owner of this file be changed?
+    /// May mode, owner, times or attributes of this file be changed?
     #[arg(long, value_name = "PATH", value_parser = path_parser(), help_heading = FILES)]
     metadata: Vec<AskedPath>,
+    /// May this be opened if it is a device node, as far as that alone goes?
+    #[arg(long, value_name = "PATH", value_parser = path_parser(), help_heading = FILES)]
+    device: Vec<AskedPath>,
     /// May this name become that name?
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], value_parser = path_parser())]
     #[arg(help_heading = FILES)]
@@ -157,6 +160,7 @@ impl Question {
             (&self.create, Action::Create, Right::Create),
             (&self.delete, Action::Delete, Right::Delete),
             (&self.metadata, Action::Metadata, Right::Metadata),
+            (&self.device, Action::Read, Right::Device),
             (&self.exec, Action::Exec, Right::Exec),
         ] {
             asks.extend(paths.iter().map(|path| match action {
