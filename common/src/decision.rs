@@ -67,7 +67,7 @@ named! {
         Rename = 5 "rename",
         /// Giving a file a second name.
         Link = 6 "link",
-        /// Changing mode, owner, times, extended attributes.
+        /// Changing mode, owner, times, extended attributes, access control lists, flags.
         Metadata = 7 "metadata",
         /// Changing what is mounted where, or the root.
         Mount = 8 "mount",
@@ -97,6 +97,12 @@ named! {
         Namespace = 20 "namespace",
         /// Typing into a terminal.
         Terminal = 21 "terminal",
+        /// Making a key, or reading or changing one of the kernel's keyrings.
+        Key = 22 "key",
+        /// What the kernel runs or records: modules, kexec, its log.
+        Kernel = 23 "kernel",
+        /// Work of an io_uring that goes beyond the task's own.
+        Uring = 24 "uring",
     }
 }
 
@@ -171,13 +177,16 @@ reasons! {
     TableCorrupt = 15 "table_corrupt",
     /// The address family or its length could not be understood.
     AddressUnreadable = 16 "address_unreadable",
-    /// A file of the kernel's own control file systems, opened for writing.
+    /// The kernel itself: a file of its control file systems opened for writing, what it runs, its
+    /// log.
     KernelControl = 17 "kernel_control",
     /// Memory that no file stands behind, or a private copy of one, was to become executable.
     AnonymousCode = 20 "anonymous_code",
     /// A program's file does not have the content that the policy names (Sec0
     /// `tool_code_changed`).
     ToolCodeChanged = 21 "tool_code_changed",
+    /// An io_uring, or work of one that goes beyond the task's own.
+    ForbiddenUring = 22 "forbidden_uring",
 }
 
 /// One precomputed answer in a policy image: a verdict and the rule that gives it.

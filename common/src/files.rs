@@ -21,14 +21,23 @@ pub enum Right {
     Create = 3,
     /// Remove the name.
     Delete = 4,
-    /// Change mode, owner, times, extended attributes.
+    /// Change mode, owner, times, extended attributes, access control lists, flags.
     Metadata = 5,
+    /// Open a device node, beside reading or writing.
+    Device = 6,
 }
 
 impl Right {
     /// Every right, in column order.
-    pub const ALL: [Self; 6] =
-        [Self::Read, Self::Write, Self::Exec, Self::Create, Self::Delete, Self::Metadata];
+    pub const ALL: [Self; 7] = [
+        Self::Read,
+        Self::Write,
+        Self::Exec,
+        Self::Create,
+        Self::Delete,
+        Self::Metadata,
+        Self::Device,
+    ];
 
     /// The bit that stands for the right in a set of rights.
     pub const fn bit(self) -> u32 {
@@ -44,13 +53,15 @@ impl Right {
             Self::Create => "create",
             Self::Delete => "delete",
             Self::Metadata => "metadata",
+            Self::Device => "device",
         }
     }
 }
 
 /// Rights over what a name stands for, whose gain a new name is checked for. The others are
 /// rights over the name itself.
-const CONTENT_RIGHTS: [Right; 4] = [Right::Read, Right::Write, Right::Exec, Right::Metadata];
+const CONTENT_RIGHTS: [Right; 5] =
+    [Right::Read, Right::Write, Right::Exec, Right::Metadata, Right::Device];
 
 /// The state in which no path can match any more.
 pub const DEAD: u32 = 0;

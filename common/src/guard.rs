@@ -14,11 +14,16 @@ pub const FORBIDDEN_CAPABILITIES: &[u32] = &[
     17, // SYS_RAWIO: memory and ports
     18, // SYS_CHROOT: what a path means
     19, // SYS_PTRACE
+    20, // SYS_PACCT: has the kernel write to a file
     21, // SYS_ADMIN: mounts, namespaces
     22, // SYS_BOOT: kexec
+    25, // SYS_TIME: everybody's clock
+    26, // SYS_TTY_CONFIG: everybody's terminals
     27, // MKNOD: every disk, and the kernel's memory
+    30, // AUDIT_CONTROL
     32, // MAC_OVERRIDE
     33, // MAC_ADMIN
+    34, // SYSLOG
     38, // PERFMON
     39, // BPF
 ];
@@ -46,12 +51,32 @@ pub fn decide<I: Image + ?Sized>(image: &I, action: Action) -> Decision {
     let reason = match action {
         Action::Mount | Action::Namespace => Reason::ForbiddenMount,
         Action::Capability => Reason::ForbiddenCapability,
+        Action::Kernel => Reason::KernelControl,
+        Action::Uring => Reason::ForbiddenUring,
         _ => Reason::SelfProtection,
     };
     match (action, image.word(header::GUARD_VIOLATION)) {
         (Action::Bpf, _) => Decision::deny(Reason::SelfProtection),
         (_, Some(word)) => Decision::of(Cell(word), reason),
         (_, None) => Decision::deny(Reason::TableCorrupt),
+    }
+}
+
+/// Whether a character device is good for nothing but itself: null, zero, full, random, urandom,
+/// tty, ptmx, and the ends of pseudo-terminals (`Documentation/admin-guide/devices.txt`).
+///
+/// `number` is the kernel's own `dev_t`: the minor in the lower 20 bits.
+#[inline(always)]
+pub const fn is_harmless_device(number: u32) -> bool {
+    matches!((number >> 20, number & 0xf_ffff), (1, 3 | 5 | 7..=9) | (5, 0 | 2) | (136..=143, _))
+}
+
+/// The answer to opening another device where no policy is about files.
+#[inline(always)]
+pub fn decide_device<I: Image + ?Sized>(image: &I) -> Decision {
+    match image.word(header::GUARD_VIOLATION) {
+        Some(word) => Decision::of(Cell(word), Reason::FsViolation),
+        None => Decision::deny(Reason::TableCorrupt),
     }
 }
 
@@ -67,6 +92,17 @@ pub fn decide_control<I: Image + ?Sized>(image: &I) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn disks_and_memory_are_not_harmless() {
+        for (major, minor) in [(1, 3), (1, 9), (5, 0), (5, 2), (136, 0), (143, 7)] {
+            assert!(is_harmless_device(major << 20 | minor), "{major}:{minor}");
+        }
+        // Memory, ports, the kernel's log, the console, a disk, kvm.
+        for (major, minor) in [(1, 1), (1, 4), (1, 11), (5, 1), (8, 0), (10, 232), (0, 3)] {
+            assert!(!is_harmless_device(major << 20 | minor), "{major}:{minor}");
+        }
+    }
 
     #[test]
     fn ordinary_capabilities_stay_and_unknown_ones_do_not() {

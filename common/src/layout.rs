@@ -46,6 +46,7 @@ layout! {
     dentry_name = "dentry" "d_name.name",
     dentry_name_length = "dentry" "d_name.len",
     dentry_inode = "dentry" "d_inode",
+    dentry_superblock = "dentry" "d_sb",
     vfsmount_root = "vfsmount" "mnt_root",
     vfsmount_superblock = "vfsmount" "mnt_sb",
     mount_vfsmount = "mount" "mnt",
@@ -60,6 +61,9 @@ layout! {
     pid_numbers = "pid" "numbers",
     number_value = "upid" "nr",
     superblock_magic = "super_block" "s_magic",
+    superblock_flags = "super_block" "s_flags",
+    superblock_mounts = "super_block" "s_mounts",
+    iattr_valid = "iattr" "ia_valid",
     inode_mode = "inode" "i_mode",
     inode_links = "inode" "i_nlink",
     inode_superblock = "inode" "i_sb",
@@ -71,6 +75,7 @@ layout! {
     inode_changed_seconds = "inode" "i_ctime_sec|__i_ctime.tv_sec|i_ctime.tv_sec",
     inode_changed_nanoseconds = "inode" "i_ctime_nsec|__i_ctime.tv_nsec|i_ctime.tv_nsec",
     superblock_device = "super_block" "s_dev",
+    inode_device = "inode" "i_rdev",
     task_nsproxy = "task_struct" "nsproxy",
     task_fs = "task_struct" "fs",
     fs_root = "fs_struct" "root",
@@ -78,6 +83,8 @@ layout! {
     task_cgroups = "task_struct" "cgroups",
     set_cgroup = "css_set" "dfl_cgrp",
     task_real_cred = "task_struct" "real_cred",
+    task_cred = "task_struct" "cred",
+    task_flags = "task_struct" "flags",
     task_parent = "task_struct" "real_parent",
     task_process = "task_struct" "tgid",
     nsproxy_mount = "nsproxy" "mnt_ns",
@@ -124,13 +131,24 @@ pub struct Settings {
     pub backing_mode: u32,
     /// How many entries the map of pinned files has; 0 where no rule names a content.
     pub pins: u32,
+    /// Offset in `struct mount` of the link to the next mount of the same file system.
+    pub next_mount: u32,
+    /// What such a link points to, as an offset in that mount: its own link up to Linux 6.17
+    /// (`mnt_instance`), the mount itself since (`mnt_next_for_sb`).
+    pub next_mount_target: u32,
+    /// Which argument of `security_inode_setattr` is the `struct dentry *`: 0 before Linux 6.2.
+    pub setattr_dentry: u32,
     /// Fills the structure to a multiple of 8 bytes.
-    pub spare: [u32; Self::SPARE],
+    pub spare: [u32; SPARE],
 }
 
+/// Words that [`Settings`] lack to a multiple of 8 bytes: its other words of four
+/// bytes are nine.
+const SPARE: usize = (size_of::<Layout>() / 4 + 9) % 2;
+
 impl Settings {
-    /// Words of four bytes in [`Self::spare`]: all but [`Layout`] is a multiple of 8 bytes.
-    pub const SPARE: usize = size_of::<Layout>() / 4 % 2;
+    /// Words of four bytes in [`Self::spare`].
+    pub const SPARE: usize = SPARE;
 
     /// What the compiled object holds until the agent has filled it in.
     pub const EMPTY: Self = Self {
@@ -144,7 +162,10 @@ impl Settings {
         layout: Layout::EMPTY,
         backing_mode: 0,
         pins: 0,
-        spare: [0; Self::SPARE],
+        next_mount: ABSENT,
+        next_mount_target: ABSENT,
+        setattr_dentry: 0,
+        spare: [0; SPARE],
     };
 }
 

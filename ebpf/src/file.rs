@@ -11,7 +11,7 @@ use ringfence_common::{
 use crate::{
     content,
     emit::{self, EACCES},
-    kernel::{number, offset, read_u16, setting, typed, typed_u32},
+    kernel::{number, offset, read_u16, read_u32, read_u64, setting, typed, typed_u16, typed_u32},
     network,
     path::{Ascent, Location, PathRoom, climb, magic},
     scope::{Task, governed, second_path},
@@ -32,6 +32,9 @@ const O_TRUNC: u32 = 0o1000;
 /// `S_IFMT` and `S_IFDIR`.
 pub(crate) const FILE_TYPE: u16 = 0o170000;
 pub(crate) const FOLDER: u16 = 0o040000;
+/// `S_IFCHR` and `S_IFBLK`.
+const CHARACTER_DEVICE: u16 = 0o020000;
+const BLOCK_DEVICE: u16 = 0o060000;
 /// `RENAME_EXCHANGE`.
 const RENAME_EXCHANGE: u32 = 2;
 
@@ -120,7 +123,7 @@ fn concerns(table: Table, rights: u32) -> bool {
 
 /// Judges one location for a set of rights.
 #[inline(never)]
-fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, action: Action) -> i32 {
+pub(crate) fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, action: Action) -> i32 {
     let Some(table) = table() else { return -EACCES };
     if !concerns(table, rights) {
         return 0;
@@ -162,6 +165,23 @@ fn judge_path(ctx: &LsmContext, action: Action, right: Right) -> i32 {
     })
 }
 
+/// Judges a device where no policy is about files: not by its name, but by what it is.
+#[inline(never)]
+fn judge_device(task: &mut Task, file: u64, action: Action) -> i32 {
+    let Some(table) = table() else { return -EACCES };
+    let inode = read_u64(file + offset!(file_inode));
+    let kind = read_u16(inode + offset!(inode_mode)) & FILE_TYPE;
+    if kind == CHARACTER_DEVICE
+        && guard::is_harmless_device(read_u32(inode + offset!(inode_device)))
+    {
+        return 0;
+    }
+    // For the event; the answer is the same whatever the path.
+    let location = Location::of_file(file);
+    climb(location, location.magic(), &mut task.room);
+    emit::paths(task, action, guard::decide_device(&table), None)
+}
+
 /// Judges a file that is being opened, or received.
 #[inline(always)]
 fn judge_file(ctx: &LsmContext) -> i32 {
@@ -189,6 +209,16 @@ fn judge_file(ctx: &LsmContext) -> i32 {
             // Access mode 3 reads and writes nothing, but is good for ioctl.
             rights = Right::Read.bit() | Right::Write.bit();
         }
+        // SAFETY: as above; an open file has an inode.
+        let kind = unsafe {
+            let inode = typed(file, offset!(file_inode)) as *const u8;
+            typed_u16(inode, offset!(inode_mode)) & FILE_TYPE
+        };
+        let is_device = rights != 0 && matches!(kind, CHARACTER_DEVICE | BLOCK_DEVICE);
+        if is_device {
+            // Which no verdict that is remembered has.
+            rights |= Right::Device.bit();
+        }
         // SAFETY: as above.
         let (mount, entry) = unsafe {
             (
@@ -202,6 +232,10 @@ fn judge_file(ctx: &LsmContext) -> i32 {
         let mount = number(&mut task.room.number, mount);
         let entry = number(&mut task.room.number, entry);
         let action = if rights & Right::Write.bit() != 0 { Action::Write } else { Action::Read };
+        if is_device && !table().is_some_and(|table| files::governs(&table, Right::Device.bit())) {
+            let file = number(&mut task.room.number, file as u64);
+            return judge_device(task, file, action);
+        }
         let rights = table().map_or(rights, |table| table.blur(rights as u64) as u32);
         judge(task, mount, entry, rights, action)
     })

@@ -4,12 +4,13 @@ use aya_ebpf::{
     bindings::task_struct, helpers::generated::bpf_get_current_pid_tgid, macros::lsm,
     programs::LsmContext,
 };
-use ringfence_common::{Action, event::Destination, guard};
+use ringfence_common::{Action, Right, event::Destination, guard};
 
 use crate::{
-    emit::{self, EPERM, NOWHERE},
-    file::address,
-    kernel::{current, offset, read_u32, read_u64},
+    emit::{self, EACCES, EPERM, NOWHERE},
+    file::{address, judge},
+    kernel::{current, in_borrowed_credentials, offset, read_u32, read_u64},
+    path::Location,
     scope::{Task, governed, is_member},
     table::table,
 };
@@ -59,6 +60,65 @@ refused! {
     bpf => Bpf;
     /// `security_perf_event_open(…)`.
     perf_event_open => Ptrace;
+    /// `security_syslog(int type)`: the kernel's log, which tells of everybody.
+    syslog => Kernel;
+    /// `security_uring_sqpoll(void)`: a thread of the kernel that works on after the call.
+    uring_sqpoll => Uring;
+    /// `security_uring_override_creds(const struct cred *new)`: a request with credentials that
+    /// were registered before.
+    uring_override_creds => Uring;
+    /// `security_uring_cmd(struct io_uring_cmd *ioucmd)`: what a driver makes of a request; the
+    /// requests of no `ioctl` that could be judged.
+    uring_cmd => Uring;
+}
+
+/// `READING_FIRMWARE` and `LOADING_FIRMWARE` (`enum kernel_read_file_id` and
+/// `kernel_load_data_id`): by drivers, for whoever opens the device.
+const FIRMWARE: u32 = 1;
+
+#[inline(always)]
+fn judge_loaded(kind: u32) -> i32 {
+    if kind == FIRMWARE { 0 } else { always(Action::Kernel) }
+}
+
+/// `security_kernel_read_file(struct file *file, enum kernel_read_file_id id, bool contents)`:
+/// modules and kernels to be started, by descriptor.
+#[lsm(hook = "kernel_read_file")]
+pub fn kernel_read_file(ctx: LsmContext) -> i32 {
+    judge_loaded(ctx.arg::<u32>(1))
+}
+
+/// `security_kernel_load_data(enum kernel_load_data_id id, bool contents)`: the same from memory.
+#[lsm(hook = "kernel_load_data")]
+pub fn kernel_load_data(ctx: LsmContext) -> i32 {
+    judge_loaded(ctx.arg::<u32>(0))
+}
+
+/// Keys are shared with processes outside the scope, by session and by user. What the kernel
+/// looks up for itself goes on.
+#[inline(always)]
+fn judge_key() -> i32 {
+    governed(Action::Key, EPERM, |task| {
+        if in_borrowed_credentials() { 0 } else { refuse(task, Action::Key, 0) }
+    })
+}
+
+/// `security_key_alloc(struct key *key, const struct cred *cred, unsigned long flags)`: also of
+/// keyrings, and of what `request_key` has made by a program outside the scope.
+#[lsm(hook = "key_alloc")]
+pub fn key_alloc(_: LsmContext) -> i32 {
+    judge_key()
+}
+
+/// `KEY_NEED_SEARCH` (`enum key_need_perm`): finding a key shows nothing of it, and file systems
+/// find theirs so when a file is opened.
+const SEARCH: u32 = 4;
+
+/// `security_key_permission(key_ref_t key_ref, const struct cred *cred, enum key_need_perm
+/// need_perm)`. The error must not be EACCES, on which reading looks for another way to allow it.
+#[lsm(hook = "key_permission")]
+pub fn key_permission(ctx: LsmContext) -> i32 {
+    if ctx.arg::<u32>(2) == SEARCH { 0 } else { judge_key() }
 }
 
 /// `security_capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int
@@ -110,6 +170,12 @@ pub fn ptrace_access_check(ctx: LsmContext) -> i32 {
     outsider(ctx.arg(0), Action::Ptrace)
 }
 
+/// `security_ptrace_traceme(struct task_struct *parent)`: having itself traced by its parent.
+#[lsm(hook = "ptrace_traceme")]
+pub fn ptrace_traceme(ctx: LsmContext) -> i32 {
+    outsider(ctx.arg(0), Action::Ptrace)
+}
+
 /// `security_task_setrlimit(struct task_struct *p, unsigned int resource, struct rlimit
 /// *new_rlim)`: a limit on processor time kills.
 #[lsm(hook = "task_setrlimit")]
@@ -137,14 +203,67 @@ const TIOCLINUX: u32 = 0x541c;
 const FIOSETOWN: u32 = 0x8901;
 const SIOCSPGRP: u32 = 0x8902;
 
-/// `security_file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`.
-#[lsm(hook = "file_ioctl")]
-pub fn file_ioctl(ctx: LsmContext) -> i32 {
+/// Changes of a file's metadata that have no hook of their own everywhere: `FS_IOC_SETFLAGS` and
+/// `FS_IOC_FSSETXATTR` (`chattr`), `FS_IOC_SETVERSION`, `FS_IOC_ENABLE_VERITY`,
+/// `FS_IOC_SET_ENCRYPTION_POLICY` (`linux/fs.h`, `linux/fsverity.h`, `linux/fscrypt.h`),
+/// `EXT4_IOC_SETVERSION` and `FAT_IOCTL_SET_ATTRIBUTES`. Where a number holds the size of `long`,
+/// that of 32-bit programs follows.
+const SETFLAGS: u32 = 0x4008_6602;
+const SETFLAGS_32: u32 = 0x4004_6602;
+const FSSETXATTR: u32 = 0x401c_5820;
+const SETVERSION: u32 = 0x4008_7602;
+const SETVERSION_32: u32 = 0x4004_7602;
+const ENABLE_VERITY: u32 = 0x4080_6685;
+const SET_ENCRYPTION_POLICY: u32 = 0x800c_6613;
+const EXT4_SETVERSION: u32 = 0x4008_6604;
+const EXT4_SETVERSION_32: u32 = 0x4004_6604;
+const FAT_SET_ATTRIBUTES: u32 = 0x4004_7211;
+
+/// `BTRFS_IOC_SNAP_CREATE`, `…_SUBVOL_CREATE` and `…_SNAP_DESTROY` with their second versions
+/// (`linux/btrfs.h`): trees of files that get names, or lose them, past every hook on names.
+const SNAPSHOT: u32 = 0x5000_9401;
+const SNAPSHOT_2: u32 = 0x5000_9417;
+const SUBVOLUME: u32 = 0x5000_940e;
+const SUBVOLUME_2: u32 = 0x5000_9418;
+const DESTROY: u32 = 0x5000_940f;
+const DESTROY_2: u32 = 0x5000_943f;
+
+#[inline(always)]
+fn judge_ioctl(ctx: &LsmContext) -> i32 {
     match ctx.arg::<u32>(1) {
         TIOCSTI | TIOCLINUX => always(Action::Terminal),
         FIOSETOWN | SIOCSPGRP => always(Action::Signal),
+        SNAPSHOT | SNAPSHOT_2 | SUBVOLUME | SUBVOLUME_2 | DESTROY | DESTROY_2 => {
+            always(Action::Mount)
+        }
+        SETFLAGS
+        | SETFLAGS_32
+        | FSSETXATTR
+        | SETVERSION
+        | SETVERSION_32
+        | ENABLE_VERITY
+        | SET_ENCRYPTION_POLICY
+        | EXT4_SETVERSION
+        | EXT4_SETVERSION_32
+        | FAT_SET_ATTRIBUTES => governed(Action::Metadata, EACCES, |task| {
+            let Location { mount, dentry } = Location::of_file(address(ctx, 0));
+            judge(task, mount, dentry, Right::Metadata.bit(), Action::Metadata)
+        }),
         _ => 0,
     }
+}
+
+/// `security_file_ioctl(struct file *file, unsigned int cmd, unsigned long arg)`.
+#[lsm(hook = "file_ioctl")]
+pub fn file_ioctl(ctx: LsmContext) -> i32 {
+    judge_ioctl(&ctx)
+}
+
+/// `security_file_ioctl_compat(…)`: the same by the 32-bit system call, which any program can
+/// make. Kernels without this hook call `file_ioctl` for it.
+#[lsm(hook = "file_ioctl_compat")]
+pub fn file_ioctl_compat(ctx: LsmContext) -> i32 {
+    judge_ioctl(&ctx)
 }
 
 /// `F_SETOWN` and `F_SETOWN_EX`.

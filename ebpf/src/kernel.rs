@@ -148,6 +148,24 @@ pub(crate) fn current() -> u64 {
     unsafe { bpf_get_current_task() }
 }
 
+/// `PF_IO_WORKER` (`linux/sched.h`): the task is a worker of an io_uring.
+const IO_WORKER: u32 = 0x10;
+
+/// Whether the current task acts with other credentials than its own for the moment
+/// (`override_creds`): the kernel does something that the task did not ask for, as who mounted an
+/// overlay looks at its layers.
+///
+/// A task has no say in it, but through io_uring. There a request carries the credentials of when
+/// it was made, which may not be those of now. Changes of metadata are left to workers always,
+/// and workers are never taken for the kernel; requests with credentials that were registered
+/// before are refused (`uring_override_creds`).
+#[inline(always)]
+pub(crate) fn in_borrowed_credentials() -> bool {
+    let task = current();
+    read_u64(task + offset!(task_cred)) != read_u64(task + offset!(task_real_cred))
+        && read_u32(task + offset!(task_flags)) & IO_WORKER == 0
+}
+
 /// Hides from the compiler what it knows about a number, so that it keeps the checks that the
 /// verifier needs to see.
 #[inline(always)]

@@ -14,6 +14,7 @@ mod file;
 mod guard;
 mod kernel;
 mod listen;
+mod metadata;
 mod network;
 mod path;
 mod scope;

@@ -55,7 +55,7 @@ pub(crate) struct TaskStorage<T> {
 unsafe impl<T> Sync for TaskStorage<T> {}
 
 impl<T> TaskStorage<T> {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             r#type: core::ptr::null(),
             key: core::ptr::null(),

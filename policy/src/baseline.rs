@@ -112,6 +112,9 @@ const CONFIGURATION: &[&str] = &[
 /// Not `/dev/pts/*`: a user's other terminals are there too, with what is typed into them.
 const DEVICES: &[&str] = &["/dev/{null,zero,full,random,urandom,tty,ptmx}"];
 
+/// Terminals: devices like any other, except that a rule which has them read needs no `device`.
+const TERMINALS: &[&str] = &["/dev/pts/*"];
+
 /// A process's own entries; the kernel side names them so whatever its number is.
 const OWN_PROCESS: &[&str] = &["/proc/self/**", "/proc/thread-self/**"];
 
@@ -161,7 +164,8 @@ pub(crate) fn groups(baseline: Baseline) -> Vec<Group> {
         group("shared libraries and the dynamic loader", LIBRARIES, read_exec),
         group("folders that may be listed", FOLDERS, Rights::READ),
         group("configuration, none of it secret", CONFIGURATION, Rights::READ),
-        group("devices without memory", DEVICES, Rights::READ.and(write)),
+        group("devices without memory", DEVICES, Rights::READ.and(write).and(Rights::DEVICE)),
+        group("terminals, where a rule has them read or written", TERMINALS, Rights::DEVICE),
         group("a process's own entries", OWN_PROCESS, Rights::READ),
         group("what a process may set about itself", OWN_PROCESS_SETTINGS, write),
         group("facts about the machine", MACHINE, Rights::READ),
@@ -251,8 +255,8 @@ mod tests {
             ("/etc/ld.so.cache", Rights::READ),
             ("/etc/passwd", Rights::READ),
             ("/etc/ssl/certs/ca-certificates.crt", Rights::READ),
-            ("/dev/null", Rights::READ.and(write)),
-            ("/dev/pts/3", Rights::NONE),
+            ("/dev/null", Rights::READ.and(write).and(Rights::DEVICE)),
+            ("/dev/pts/3", Rights::DEVICE),
             ("/proc/self/maps", Rights::READ),
             ("/proc/self/fd", Rights::READ),
             ("/proc/self/comm", Rights::READ.and(write)),

@@ -66,8 +66,12 @@ impl Rights {
     );
     /// Execute.
     pub const EXEC: Self = Self(Right::Exec.bit());
-    /// All that the `files` group of a boundary document governs.
+    /// Open device nodes, beside reading or writing them.
+    pub const DEVICE: Self = Self(Right::Device.bit());
+    /// What reading and writing are together: all rights over files but that over devices.
     pub const FILES: Self = Self::READ.and(Self::WRITE);
+    /// Every right that a rule of the `files` group can give.
+    pub const ABOUT_FILES: Self = Self::FILES.and(Self::DEVICE);
 
     /// Both sets together.
     pub const fn and(self, other: Self) -> Self {
@@ -82,6 +86,12 @@ impl Rights {
     /// What is in both sets.
     pub const fn common(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    /// What a group that is said to govern these rights governs: devices with any other right over
+    /// files, in every language.
+    pub const fn governed(self) -> Self {
+        if self.common(Self::FILES).is_empty() { self } else { self.and(Self::DEVICE) }
     }
 
     /// Whether the right is in the set.
@@ -318,7 +328,7 @@ impl Boundary {
     pub(crate) fn in_order(mut self) -> Self {
         let groups = std::mem::take(&mut self.path_groups);
         let rules = std::mem::take(&mut self.path_rules);
-        for part in [Rights::FILES, Rights::EXEC] {
+        for part in [Rights::ABOUT_FILES, Rights::EXEC] {
             let of = |rights: Rights| Some(rights.common(part)).filter(|part| !part.is_empty());
             self.path_groups.extend(groups.iter().filter_map(|group| {
                 Some(PathGroup { rights: of(group.rights)?, ..group.clone() })

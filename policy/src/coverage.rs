@@ -56,6 +56,12 @@ const FILES: &[&str] = &[
     "path_truncate",
     "path_chmod",
     "path_chown",
+    "inode_setattr",
+    "inode_setxattr",
+    "inode_removexattr",
+    "inode_set_acl",
+    "inode_remove_acl",
+    "inode_file_setattr",
 ];
 
 /// Hooks that judge programs.

@@ -57,7 +57,7 @@ fn write(boundary: &Boundary, path_map: &[PathMapping], out: &mut String) -> fmt
             writeln!(out, "  {}: {}{}", quoted(from), quoted(to), Origin(place))?;
         }
     }
-    for (name, part) in [("files", Rights::FILES), ("exec", Rights::EXEC)] {
+    for (name, part) in [("files", Rights::ABOUT_FILES), ("exec", Rights::EXEC)] {
         let mut groups = boundary.path_groups.iter();
         if let Some(group) = groups.find(|group| !group.rights.common(part).is_empty()) {
             let rules = boundary.path_rules.iter();

@@ -7,6 +7,7 @@
 mod file;
 mod guard;
 mod memory;
+mod metadata;
 mod network;
 mod process;
 mod uring;
@@ -155,7 +156,15 @@ fn perform(line: &str) -> Outcome {
     let Some((name, arguments)) = words.split_first() else {
         return Outcome::Failed("an empty line".into());
     };
-    let tables = [file::ACTS, process::ACTS, memory::ACTS, network::ACTS, guard::ACTS, uring::ACTS];
+    let tables = [
+        file::ACTS,
+        metadata::ACTS,
+        process::ACTS,
+        memory::ACTS,
+        network::ACTS,
+        guard::ACTS,
+        uring::ACTS,
+    ];
     let found = tables.iter().flat_map(|table| table.iter()).find(|act| act.0.as_bytes() == name);
     let Some((_, act)) = found else {
         return Outcome::Failed(format!("no act is called {}", String::from_utf8_lossy(name)));

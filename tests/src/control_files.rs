@@ -42,6 +42,7 @@ fn control_files(context: &mut Context) -> Result<(), Failure> {
         control("mkdir-briefly /sys/fs/cgroup/rf-test-made", "create"),
         control("open-write /proc/sys/kernel/core_pattern", "write"),
         control("open-write /proc/sys/kernel/hostname", "write"),
+        control("open-write /proc/sys/vm/nr_hugepages", "write"),
         control("open-write /proc/sysrq-trigger", "write"),
         // Where ringfence's own pins are.
         refused(

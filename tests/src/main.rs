@@ -15,6 +15,7 @@ mod act;
 mod attack;
 mod control_files;
 mod decisions;
+mod devices;
 mod elsewhere;
 mod exec;
 mod exec_content;
@@ -26,6 +27,7 @@ mod input;
 mod kill;
 mod life;
 mod measured;
+mod metadata;
 mod names;
 mod network;
 mod programs;
@@ -72,6 +74,8 @@ fn tests() -> Vec<harness::Test> {
     [
         life::TESTS,
         files::TESTS,
+        metadata::TESTS,
+        devices::TESTS,
         names::TESTS,
         control_files::TESTS,
         exec::TESTS,

@@ -70,6 +70,58 @@ pub(crate) unsafe fn call(number: c_long, arguments: [i64; 6]) -> io::Result<i64
     check(unsafe { libc::syscall(number, a, b, c, d, e, f) })
 }
 
+/// An `ioctl` as a 32-bit program makes it, which a 64-bit program can make too; its argument is a
+/// pointer to a number.
+///
+/// # Errors
+///
+/// The system call's; `ENOSYS` where the machine has no such call.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn ioctl_32(fd: RawFd, command: u32, number: u32) -> io::Result<()> {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE);
+    // SAFETY: a new mapping at a place of the kernel's choice, which 32 bits can name.
+    let page = unsafe {
+        let flags = flags | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+        libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0)
+    };
+    if page == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the page is ours, and longer than a number.
+    unsafe { page.cast::<u32>().write(number) };
+    // `ioctl` is number 54 there.
+    let mut result = 54_i64;
+    // SAFETY: the kernel reads the number; its interrupt changes nothing but the registers named.
+    unsafe {
+        core::arch::asm!(
+            "xchg rbx, {fd}",
+            "int 0x80",
+            "xchg rbx, {fd}",
+            fd = inout(reg) i64::from(fd) => _,
+            inout("rax") result,
+            in("rcx") u64::from(command),
+            in("rdx") page,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+        );
+    }
+    // SAFETY: the mapping is ours and not used any more.
+    unsafe { libc::munmap(page, 4096) };
+    match i32::try_from(result).unwrap_or(-libc::EINVAL) {
+        error @ ..0 => Err(io::Error::from_raw_os_error(-error)),
+        _ => Ok(()),
+    }
+}
+
+/// Other machines have no such call.
+///
+/// # Errors
+///
+/// Always.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn ioctl_32(_: RawFd, _: u32, _: u32) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOSYS))
+}
+
 /// What `/proc/self/fd` calls a descriptor.
 pub(crate) fn fd_path(fd: &impl AsRawFd) -> Vec<u8> {
     format!("/proc/self/fd/{}", fd.as_raw_fd()).into_bytes()
@@ -208,6 +260,7 @@ pub(crate) fn errno_name(number: i32) -> String {
         libc::EEXIST => "EEXIST",
         libc::EXDEV => "EXDEV",
         libc::EINVAL => "EINVAL",
+        libc::ENODATA => "ENODATA",
         libc::ENOSYS => "ENOSYS",
         libc::ENOEXEC => "ENOEXEC",
         libc::ECONNREFUSED => "ECONNREFUSED",

@@ -130,7 +130,7 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
         let attached =
             Programs::try_each(scope, folder, policy, &scopes::pins(&name), |hook, result| {
                 let name = format!("{} ({})", hook.purpose, hook.name);
-                found.push(finding(&name, result.map(|()| "enforced".into())));
+                found.push(finding(&name, result.map(str::to_owned)));
             });
         match attached {
             Ok((programs, _)) => {

@@ -173,6 +173,13 @@ impl Btf {
         self.functions.get(name.as_bytes()).copied()
     }
 
+    /// How many parameters a function has, if the kernel has it.
+    pub(crate) fn parameters(&self, name: &str) -> Option<usize> {
+        let function = self.types.get(self.function(name)? as usize)?;
+        let prototype = self.types.get(function.size_or_type as usize)?;
+        (prototype.kind() == kind::FUNC_PROTO).then(|| prototype.count())
+    }
+
     /// Whether the kernel describes a variable of this name: those that each CPU has.
     pub(crate) fn has_variable(&self, name: &str) -> bool {
         self.variables.contains(name.as_bytes())
@@ -266,7 +273,7 @@ mod tests {
         words.extend([0, info(kind::UNION, 1), 8, name("b\0"), 3, 0]); // 4
         words.extend([name("outer"), info(kind::STRUCT, 2), 16]); // 5
         words.extend([name("a\0"), 1, 0, 0, 4, 64]);
-        words.extend([0, info(kind::FUNC_PROTO, 0), 0]); // 6
+        words.extend([0, info(kind::FUNC_PROTO, 1), 0, name("x\0"), 1]); // 6
         words.extend([name("do_it"), info(kind::FUNC, 0), 6]); // 7
         let types: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
         let mut data = vec![0x9f, 0xeb, 1, 0];
@@ -285,6 +292,7 @@ mod tests {
         assert_eq!(btf.offset("outer", "b"), Ok(8));
         assert_eq!(btf.offset("outer", "b.y"), Ok(12));
         assert_eq!((btf.function("do_it"), btf.structure("outer")), (Some(7), Some(5)));
+        assert_eq!((btf.parameters("do_it"), btf.parameters("outer")), (Some(1), None));
         assert!(matches!(btf.offset("outer", "c"), Err(BtfError::NoMember { .. })));
         assert!(matches!(btf.offset("none", "c"), Err(BtfError::NoStructure(_))));
     }

@@ -20,14 +20,21 @@ pub(crate) struct Hook {
     pub(crate) attachment: Attachment,
     /// What is not enforced where the kernel lacks it.
     pub(crate) purpose: &'static str,
+    /// Why nothing is open where the kernel has no such hook; without it the hook is required.
+    pub(crate) otherwise: Option<&'static str>,
 }
 
 const fn lsm(name: &'static str, purpose: &'static str) -> Hook {
-    Hook { name, attachment: Attachment::SecurityModule, purpose }
+    Hook { name, attachment: Attachment::SecurityModule, purpose, otherwise: None }
+}
+
+/// A hook that not every kernel has, and needs.
+const fn lsm_or(name: &'static str, purpose: &'static str, otherwise: &'static str) -> Hook {
+    Hook { otherwise: Some(otherwise), ..lsm(name, purpose) }
 }
 
 const fn address(name: &'static str, purpose: &'static str) -> Hook {
-    Hook { name, attachment: Attachment::SocketAddress, purpose }
+    Hook { attachment: Attachment::SocketAddress, ..lsm(name, purpose) }
 }
 
 /// Every hook, those that bring tasks under the policy first.
@@ -47,6 +54,12 @@ pub(crate) const HOOKS: &[Hook] = &[
     lsm("path_truncate", "truncating"),
     lsm("path_chmod", "changing modes"),
     lsm("path_chown", "changing owners"),
+    lsm("inode_setattr", "changing times"),
+    lsm("inode_setxattr", "setting extended attributes"),
+    lsm("inode_removexattr", "removing extended attributes"),
+    lsm_or("inode_set_acl", "setting access control lists", "judged by inode_setxattr"),
+    lsm_or("inode_remove_acl", "removing access control lists", "judged by inode_removexattr"),
+    lsm_or("inode_file_setattr", "changing file flags", "judged by file_ioctl"),
     lsm("bprm_check_security", "executing programs"),
     lsm("bprm_committed_creds", "which program a process runs"),
     lsm("mmap_file", "mapping files executable"),
@@ -66,16 +79,26 @@ pub(crate) const HOOKS: &[Hook] = &[
     lsm("capable", "mounts and namespaces by calls without a hook"),
     lsm("task_kill", "signals"),
     lsm("ptrace_access_check", "tracing"),
+    lsm("ptrace_traceme", "being traced from outside"),
     lsm("task_setrlimit", "limits of other processes"),
     lsm("task_setnice", "priorities of other processes"),
     lsm("task_setscheduler", "scheduling of other processes"),
-    lsm("file_ioctl", "typing into terminals"),
+    lsm("file_ioctl", "typing into terminals, changing file flags"),
+    lsm_or("file_ioctl_compat", "the same by the 32-bit call", "judged by file_ioctl"),
     lsm("file_fcntl", "signals by descriptors"),
+    lsm("kernel_read_file", "modules and kexec by descriptor"),
+    lsm("kernel_load_data", "modules and kexec from memory"),
+    lsm("syslog", "the kernel's log"),
+    lsm("key_alloc", "making keys"),
+    lsm("key_permission", "keyrings"),
+    lsm("uring_sqpoll", "threads that work for an io_uring"),
+    lsm("uring_override_creds", "io_uring requests with other credentials"),
+    lsm("uring_cmd", "io_uring requests to drivers"),
     address("connect4", "connecting over IPv4"),
     address("connect6", "connecting over IPv6"),
     address("sendmsg4", "sending over IPv4"),
     address("sendmsg6", "sending over IPv6"),
-    Hook { name: "egress", attachment: Attachment::Packet, purpose: "packets" },
+    Hook { attachment: Attachment::Packet, ..lsm("egress", "packets") },
 ];
 
 #[cfg(test)]

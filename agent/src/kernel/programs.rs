@@ -2,6 +2,7 @@
 //! this process.
 
 use std::{
+    collections::HashSet,
     fs,
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -67,6 +68,7 @@ fn settings(btf: &Btf, scope: ScopeId, policy: Loaded<'_>) -> Result<Settings> {
     let layout = Layout::try_from_fn(|structure, members| offset(btf, structure, members))
         .context("the kernel's structures are not what ringfence knows")?;
     let locks = symbols::path_locks()?;
+    let (next_mount, next_mount_target) = mount_list(btf)?;
     let by_cast = btf.function("bpf_rdonly_cast").and(btf.structure("timespec64"));
     Ok(Settings {
         cgroup: scope.cgroup,
@@ -77,6 +79,10 @@ fn settings(btf: &Btf, scope: ScopeId, policy: Loaded<'_>) -> Result<Settings> {
         image_bytes: u32::try_from(policy.image.len()).context("the policy image is too large")?,
         readable_type: by_cast.unwrap_or(0),
         layout,
+        next_mount,
+        next_mount_target,
+        // `(dentry, attr)` at first; in front of both came the mount's mapping of owners.
+        setattr_dentry: u32::from(btf.parameters("bpf_lsm_inode_setattr") == Some(3)),
         backing_mode: backing_mode(btf),
         pins: u32::try_from(policy.contents.len()).context("too many files are pinned")?,
         spare: [0; Settings::SPARE],
@@ -110,6 +116,16 @@ fn backing_mode(btf: &Btf) -> u32 {
     }
 }
 
+/// How the mounts of a file system are chained: the link's offset in `struct mount`, and what it
+/// points to.
+fn mount_list(btf: &Btf) -> Result<(u32, u32)> {
+    if let Ok(next) = btf.offset("mount", "mnt_next_for_sb") {
+        return Ok((next, 0));
+    }
+    let link = btf.offset("mount", "mnt_instance").context("the kernel's list of mounts")?;
+    Ok((link, link))
+}
+
 impl Programs {
     /// Loads and attaches every program for a scope and pins the links in the folder `pins`,
     /// which must be new. From the return on, the policy is in force.
@@ -141,7 +157,8 @@ impl Programs {
         }
     }
 
-    /// As [`Self::attach`], but goes on where a hook fails and tells of each.
+    /// As [`Self::attach`], but goes on where a hook fails and tells of each: in a few words, by
+    /// what it is enforced.
     ///
     /// # Errors
     ///
@@ -151,7 +168,7 @@ impl Programs {
         cgroup: impl AsFd,
         policy: Loaded<'_>,
         pins: &Path,
-        mut tell: impl FnMut(&Hook, Result<()>),
+        mut tell: impl FnMut(&Hook, Result<&'static str>),
     ) -> Result<(Self, RingBuf<MapData>)> {
         let btf = probe::kernel_btf()?;
         probe::check_preemption(&btf)?;
@@ -161,6 +178,11 @@ impl Programs {
             object::call_kernel_function(&mut bytes, kfunc::RDONLY_CAST, function)?;
         }
         object::set_value_size(&mut bytes, "IMAGES", settings.image_bytes)?;
+        let hooks: HashSet<&str> = HOOKS
+            .iter()
+            .map(|hook| hook.name)
+            .filter(|name| btf.function(&format!("bpf_lsm_{name}")).is_some())
+            .collect();
         drop(btf);
 
         let mut object = EbpfLoader::new()
@@ -185,9 +207,21 @@ impl Programs {
             map.pin(pins.join(name)).with_context(|| format!("pinning {name}"))?;
         }
         for hook in HOOKS {
+            if let Some(otherwise) = hook.otherwise
+                && !hooks.contains(hook.name)
+            {
+                tell(hook, Ok(otherwise));
+                continue;
+            }
             let pinned = attach(&mut this.object, hook, &cgroup, &kernel)
                 .and_then(|link| Ok(link.pin(this.pins.join(hook.name))?));
-            tell(hook, pinned.map(|link| this.links.push(link)));
+            tell(
+                hook,
+                pinned.map(|link| {
+                    this.links.push(link);
+                    "enforced"
+                }),
+            );
         }
         Ok((this, events))
     }

@@ -21,13 +21,14 @@ use crate::{
 use ringfence_common::Right;
 
 /// The words for rights over files.
-pub(crate) const RIGHTS: [(&str, Rights); 6] = [
+pub(crate) const RIGHTS: [(&str, Rights); 7] = [
     ("read", Rights::READ),
     ("write", Rights::WRITE),
     ("content", Rights(Right::Write.bit())),
     ("create", Rights(Right::Create.bit())),
     ("delete", Rights(Right::Delete.bit())),
     ("metadata", Rights(Right::Metadata.bit())),
+    ("device", Rights::DEVICE),
 ];
 
 pub(super) fn files(group: &Group<'_, FileRule>, lowering: &mut Lowering<'_>) {
@@ -111,7 +112,8 @@ fn rights(words: Option<&Field<Vec<Spanned<String>>>>, lowering: &mut Lowering<'
                 "execution has a group of its own: `exec: [{ path: …, allow: true }]`".to_owned()
             }
             Some(meant) => format!("did you mean `{meant}`?"),
-            None => "it is one of `read`, `write`, `content`, `create`, `delete` and `metadata`"
+            None => "it is one of `read`, `write`, `content`, `create`, `delete`, `metadata` and \
+                     `device`"
                 .to_owned(),
         };
         lowering.error(code::UNKNOWN_VALUE, span, message, &help);

@@ -50,7 +50,7 @@ const RIGHT: Shape = Shape::Form(&Form {
     name: "a right over files",
     example: "read",
     takes_numbers: false,
-    json: r#"{"enum": ["read", "write", "content", "create", "delete", "metadata"]}"#,
+    json: r#"{"enum": ["read", "write", "content", "create", "delete", "metadata", "device"]}"#,
 });
 const DURATION: Shape = Shape::Form(&Form {
     name: "a duration",
@@ -144,8 +144,8 @@ model! {
         required path: String [PATTERN] => Kernel(Part::Files),
         /// How the pattern is read.
         optional syntax: Syntax => Kernel(Part::Files),
-        /// Rights that it gives: `read`; `write`, which is the others but reading together;
-        /// `content`, `create`, `delete`, `metadata`.
+        /// Rights that it gives: `read`; `write`, which is `content`, `create`, `delete` and
+        /// `metadata` together; `device`, which opening a device node takes besides.
         optional allow: Vec<Spanned<String>> [List(&RIGHT)] => Kernel(Part::Files),
         /// Rights that it takes, whatever else gives them.
         optional deny: Vec<Spanned<String>> [List(&RIGHT)] => Kernel(Part::Files),

@@ -170,6 +170,7 @@ fn a_policy_that_only_observes_differs_wherever_the_other_refuses() {
             "create /: deny 3, observe 4",
             "delete /: deny 3, observe 4",
             "metadata /: deny 3, observe 4",
+            "device /: deny 3, observe 4",
             "Tcp 1.0.0.1 443: deny 4, observe 5",
             "Udp 1.0.0.1 443: deny 4, observe 5",
             "Tcp a 443: deny 4, observe 5",

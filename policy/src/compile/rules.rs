@@ -160,7 +160,7 @@ fn defaults(groups: &[PathGroup], book: &mut RuleBook) -> [Option<Cell>; Right::
         let refusal = Cell::new(group.mode.refusal(), number);
         for (right, default) in Right::ALL.into_iter().zip(&mut defaults) {
             let is_stricter = default.is_none_or(|old: Cell| old.verdict() < refusal.verdict());
-            if group.rights.has(right) && is_stricter {
+            if group.rights.governed().has(right) && is_stricter {
                 *default = Some(refusal);
             }
         }

@@ -156,7 +156,7 @@ fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
         Part::LaterPrograms => (&boundary.no_exec_after_start.as_ref()?.1, 0, Vec::new()),
         Part::AnonymousCode => (&boundary.no_anonymous_code.as_ref()?.1, 0, Vec::new()),
         part => {
-            let rights = if part == Part::Programs { Rights::EXEC } else { Rights::FILES };
+            let rights = if part == Part::Programs { Rights::EXEC } else { Rights::ABOUT_FILES };
             let is_of = |rule: &&PathRule| !rule.rights.common(rights).is_empty();
             let rules = || boundary.path_rules.iter().filter(is_of);
             let mut groups = boundary.path_groups.iter();
@@ -203,7 +203,7 @@ fn path_rule(rule: &PathRule) -> Rule {
 }
 
 fn rights_in_words(rights: Rights) -> String {
-    let files = right_words(rights.common(Rights::FILES));
+    let files = right_words(rights.common(Rights::ABOUT_FILES));
     match (rights.common(Rights::EXEC).is_empty(), files.as_str()) {
         (true, _) => files,
         (false, "") => "execute".to_owned(),

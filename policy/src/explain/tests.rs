@@ -383,7 +383,7 @@ fn the_baseline_is_told_once_and_to_what_extent_each_document_has_it() {
     let none = format!("boundary: 1\nbaseline: none\n{files}");
     let of = |texts: &[&str]| -> Option<Vec<&'static str>> {
         let baseline = explained(texts).effective.baseline?;
-        assert_eq!(baseline.groups.len(), 8);
+        assert_eq!(baseline.groups.len(), 9);
         Some(baseline.documents.iter().map(|document| document.extent).collect())
     };
     assert_eq!(

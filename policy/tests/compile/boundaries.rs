@@ -87,7 +87,11 @@ impl<'a> Reader<'a> {
 
     /// The verdict, and the place that gives it; `None` when the right is not governed.
     fn verdict(&self, path: &[u8], right: Right) -> Option<(Verdict, Place)> {
-        let groups = self.boundary.path_groups.iter().filter(|group| group.rights.has(right));
+        let groups = self.boundary.path_groups.iter().filter(|group| {
+            // Who governs files governs devices.
+            group.rights.has(right)
+                || right == Right::Device && !group.rights.common(Rights::FILES).is_empty()
+        });
         let enforcing = groups.clone().find(|group| group.mode == Mode::Enforce);
         let group = enforcing.or_else(|| groups.clone().next())?;
         let first = |effect| {

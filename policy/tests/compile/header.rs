@@ -57,7 +57,7 @@ fn governed_are_the_rights_of_all_groups_together() {
     let boundaries = [files(Mode::Observe), with_group(nothing("x"), Rights::EXEC, Mode::Enforce)];
     let all = Right::ALL.iter().fold(0, |set, right| set | right.bit());
     assert_eq!(read(&boundaries, word::GOVERNED_RIGHTS), all);
-    assert_eq!(read(&boundaries[..1], word::GOVERNED_RIGHTS), Rights::FILES.0);
+    assert_eq!(read(&boundaries[..1], word::GOVERNED_RIGHTS), Rights::ABOUT_FILES.0);
     assert_eq!(read(&[net(Mode::Observe)], word::GOVERNS_EGRESS), 1);
 }
 

@@ -17,7 +17,8 @@ use crate::{
     support::{Dice, answer, nothing, walk, with_group, with_rule},
 };
 
-const CONTENT: [Right; 4] = [Right::Read, Right::Write, Right::Exec, Right::Metadata];
+const CONTENT: [Right; 5] =
+    [Right::Read, Right::Write, Right::Exec, Right::Metadata, Right::Device];
 
 /// Kinds of renames; the states are filled in by [`decision`].
 const FILE: Move = Move { old: 0, new: 0, is_folder: false, replaces: false, exchanges: false };

@@ -34,6 +34,18 @@ pub(super) const ACTS: &[Act] = &[
     ("set-host-name", set_host_name),
     ("signal-child", signal_child),
     ("trace-child", trace_child),
+    ("trace-me", trace_me),
+    ("add-key", add_key),
+    ("request-key", request_key),
+    ("read-key", read_key),
+    ("new-session-keyring", new_session_keyring),
+    ("read-kernel-log", read_kernel_log),
+    ("set-clock", set_clock),
+    ("load-module-file", load_module_file),
+    ("swap-on", swap_on),
+    ("snapshot", snapshot),
+    ("type-into-terminal", |_| type_into_terminal(false)),
+    ("type-into-terminal-32", |_| type_into_terminal(true)),
 ];
 
 /// A system call given by number, whose pointers are NUL-terminated strings of ours, or null.
@@ -223,5 +235,97 @@ fn trace_child(_: Arguments) -> Done {
     let _ = child.kill();
     child.wait()?;
     traced?;
+    Ok(String::new())
+}
+
+/// Has itself traced by its parent.
+fn trace_me(_: Arguments) -> Done {
+    call!(SYS_ptrace, libc::PTRACE_TRACEME)?;
+    Ok(String::new())
+}
+
+/// `KEY_SPEC_USER_KEYRING`: of all processes of the user.
+const USER_KEYRING: i64 = -4;
+
+fn add_key(_: Arguments) -> Done {
+    let (kind, name) = (c"user".as_ptr(), c"ringfence-test-added".as_ptr());
+    call!(SYS_add_key, kind, name, c"x".as_ptr(), 1, USER_KEYRING)?;
+    Ok(String::new())
+}
+
+/// Asks for a key that is not there, so that a program outside the scope is started to make it.
+fn request_key(_: Arguments) -> Done {
+    // What was not found is remembered for a minute.
+    let name = sys::text(format!("ringfence-test-{}", std::process::id()).as_bytes())?;
+    call!(SYS_request_key, c"user".as_ptr(), name.as_ptr(), c"told".as_ptr(), 0)?;
+    Ok(String::new())
+}
+
+/// Reads a key of the user's, by its number.
+fn read_key(a: Arguments) -> Done {
+    /// `KEYCTL_READ`.
+    const READ: i64 = 11;
+    let mut text = [0_u8; 64];
+    let length = call!(SYS_keyctl, READ, parsed::<i64>(a, 0)?, text.as_mut_ptr(), 64)?;
+    Ok(String::from_utf8_lossy(&text[..length as usize]).into_owned())
+}
+
+fn new_session_keyring(_: Arguments) -> Done {
+    /// `KEYCTL_JOIN_SESSION_KEYRING`.
+    const JOIN: i64 = 1;
+    call!(SYS_keyctl, JOIN, 0)?;
+    Ok(String::new())
+}
+
+/// Asks how long the kernel's log may be, which needs no capability.
+fn read_kernel_log(_: Arguments) -> Done {
+    /// `SYSLOG_ACTION_SIZE_BUFFER`.
+    const SIZE: i64 = 10;
+    call!(SYS_syslog, SIZE, 0, 0)?;
+    Ok(String::new())
+}
+
+/// Sets the clock to what it says.
+fn set_clock(_: Arguments) -> Done {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    call!(SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut now)?;
+    call!(SYS_clock_settime, libc::CLOCK_REALTIME, &raw const now)?;
+    Ok(String::new())
+}
+
+/// Loads a module that is none, by a descriptor: whoever may is told ENOEXEC.
+fn load_module_file(_: Arguments) -> Done {
+    let file = sys::open(b"/proc/self/exe", libc::O_RDONLY, 0)?;
+    call!(SYS_finit_module, file.as_raw_fd(), c"".as_ptr(), 0)?;
+    Ok(String::new())
+}
+
+/// Swaps to what is no swap space: whoever may is told so.
+fn swap_on(a: Arguments) -> Done {
+    let path = sys::text(argument(a, 0)?)?;
+    call!(SYS_swapon, path.as_ptr(), 0)?;
+    Ok(String::new())
+}
+
+/// Types a character into a terminal of its own making.
+fn type_into_terminal(by_32_bit_call: bool) -> Done {
+    /// `TIOCSTI`.
+    const TYPE: u32 = 0x5412;
+    let terminal = sys::open(b"/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY, 0)?;
+    if by_32_bit_call {
+        sys::ioctl_32(terminal.as_raw_fd(), TYPE, b'x'.into())?;
+    } else {
+        call!(SYS_ioctl, terminal.as_raw_fd(), TYPE, c"x".as_ptr())?;
+    }
+    Ok(String::new())
+}
+
+/// Has a snapshot made of a folder, as on btrfs: elsewhere, whoever may is told ENOTTY.
+fn snapshot(a: Arguments) -> Done {
+    /// `BTRFS_IOC_SNAP_CREATE`.
+    const SNAPSHOT: u32 = 0x5000_9401;
+    let folder = sys::open(argument(a, 0)?, libc::O_RDONLY, 0)?;
+    let request = [0_u8; 4096];
+    call!(SYS_ioctl, folder.as_raw_fd(), SNAPSHOT, request.as_ptr())?;
     Ok(String::new())
 }

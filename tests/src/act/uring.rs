@@ -1,7 +1,11 @@
 //! Acts through io_uring: no system call of their own opens the file or connects the socket, and
 //! with `async` a worker of the kernel does it.
 
-use std::{io, os::fd::AsRawFd as _};
+use std::{
+    ffi::CStr,
+    io,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
 
 use libc::c_void;
 
@@ -14,8 +18,15 @@ use crate::sys;
 type Arguments<'a> = &'a [Vec<u8>];
 type Done = Result<String, Trouble>;
 
-/// All of them; each takes `now` or `async` as its last argument.
-pub(super) const ACTS: &[Act] = &[("uring-open", uring_open), ("uring-connect", uring_connect)];
+/// All of them; those that open and connect take `now` or `async` as their last argument.
+pub(super) const ACTS: &[Act] = &[
+    ("uring-open", uring_open),
+    ("uring-connect", uring_connect),
+    ("uring-setup", |_| ring(0)),
+    ("uring-sqpoll", |_| ring(SQPOLL)),
+    ("uring-personality", uring_personality),
+    ("uring-command", uring_command),
+];
 
 /// `struct io_uring_sqe`, as far as these acts need it.
 #[derive(Default)]
@@ -29,7 +40,12 @@ struct Entry {
     address: u64,
     length: u32,
     operation_flags: u32,
-    rest: [u64; 4],
+    user_data: u64,
+    buffer: u16,
+    personality: u16,
+    file_index: u32,
+    address_3: u64,
+    rest: u64,
 }
 
 /// `IOSQE_ASYNC`, if that is what the act is asked for.
@@ -38,13 +54,41 @@ fn flags(word: &[u8]) -> u8 {
 }
 
 fn uring_open(a: Arguments) -> Done {
+    open(&sys::text(argument(a, 0)?)?, flags(argument(a, 1)?) != 0)?;
+    Ok(String::new())
+}
+
+/// Opens a file for reading, by a worker of the kernel if so asked.
+///
+/// # Errors
+///
+/// The system calls'.
+pub(super) fn open(path: &CStr, by_worker: bool) -> io::Result<()> {
     /// `IORING_OP_OPENAT`.
     const OPENAT: u8 = 18;
-    let path = sys::text(argument(a, 0)?)?;
     let address = path.as_ptr() as u64;
-    let flags = flags(argument(a, 1)?);
-    submit(Entry { operation: OPENAT, flags, fd: libc::AT_FDCWD, address, ..Entry::default() })?;
-    Ok(String::new())
+    let flags = if by_worker { flags(b"async") } else { 0 };
+    submit(Entry { operation: OPENAT, flags, fd: libc::AT_FDCWD, address, ..Entry::default() })
+        .map(drop)
+}
+
+/// Sets an extended attribute. The kernel leaves this to a worker always.
+///
+/// # Errors
+///
+/// The system calls'.
+pub(super) fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
+    /// `IORING_OP_SETXATTR`.
+    const SETXATTR: u8 = 42;
+    submit(Entry {
+        operation: SETXATTR,
+        address: name.as_ptr() as u64,
+        length: value.len() as u32,
+        offset: value.as_ptr() as u64,
+        address_3: path.as_ptr() as u64,
+        ..Entry::default()
+    })
+    .map(drop)
 }
 
 fn uring_connect(a: Arguments) -> Done {
@@ -58,21 +102,65 @@ fn uring_connect(a: Arguments) -> Done {
     Ok(String::new())
 }
 
+/// `IORING_SETUP_SQPOLL`.
+const SQPOLL: u32 = 1 << 1;
+
+/// Makes a ring and no use of it.
+fn ring(flags: u32) -> Done {
+    set_up(flags)?;
+    Ok(String::new())
+}
+
+/// Has a request done with credentials that were registered before.
+fn uring_personality(_: Arguments) -> Done {
+    submit_as(Entry::default(), true)?;
+    Ok(String::new())
+}
+
+/// Sends a command to a driver that has one which does nothing.
+fn uring_command(_: Arguments) -> Done {
+    /// `IORING_OP_URING_CMD`.
+    const URING_CMD: u8 = 46;
+    let file = sys::open(b"/dev/null", libc::O_RDONLY, 0)?;
+    submit(Entry { operation: URING_CMD, fd: file.as_raw_fd(), ..Entry::default() })?;
+    Ok(String::new())
+}
+
 /// Offsets in the `u32`s of `struct io_uring_params`.
 mod at {
+    pub(super) const FLAGS: usize = 2;
     pub(super) const SUBMISSION_TAIL: usize = 11;
     pub(super) const SUBMISSION_ARRAY: usize = 16;
     pub(super) const COMPLETION_TAIL: usize = 21;
     pub(super) const COMPLETIONS: usize = 25;
 }
 
-/// Has one entry done by a ring of its own, and gives its result.
-fn submit(entry: Entry) -> io::Result<i32> {
+/// Makes a ring, and gives what the kernel says of it.
+fn set_up(flags: u32) -> io::Result<(OwnedFd, [u32; 30])> {
     let mut parameters = [0_u32; 30];
+    parameters[at::FLAGS] = flags;
     let pointer = parameters.as_mut_ptr() as i64;
     // SAFETY: the parameters are as long as the kernel takes them, 120 bytes.
     let ring = unsafe { sys::call(libc::SYS_io_uring_setup, [4, pointer, 0, 0, 0, 0]) };
-    let ring = ring.map(sys::owned)?;
+    Ok((ring.map(sys::owned)?, parameters))
+}
+
+/// Has one entry done by a ring of its own, and gives its result.
+fn submit(entry: Entry) -> io::Result<i32> {
+    submit_as(entry, false)
+}
+
+/// The same, with credentials that are registered for it if so asked.
+fn submit_as(mut entry: Entry, registered: bool) -> io::Result<i32> {
+    let (ring, parameters) = set_up(0)?;
+    if registered {
+        /// `IORING_REGISTER_PERSONALITY`.
+        const REGISTER_PERSONALITY: i64 = 9;
+        let arguments = [i64::from(ring.as_raw_fd()), REGISTER_PERSONALITY, 0, 0, 0, 0];
+        // SAFETY: no memory is involved.
+        let number = unsafe { sys::call(libc::SYS_io_uring_register, arguments) }?;
+        entry.personality = number as u16;
+    }
     let map = |offset: i64| {
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
         // SAFETY: a new mapping at a place of the kernel's choice.

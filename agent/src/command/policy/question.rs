@@ -25,9 +25,12 @@ pub(crate) struct Question {
     /// May this name be removed?
     #[arg(long, value_name = "PATH", value_parser = path_parser(), help_heading = FILES)]
     delete: Vec<AskedPath>,
-    /// May mode and owner of this file be changed?
+    /// May mode, owner, times or attributes of this file be changed?
     #[arg(long, value_name = "PATH", value_parser = path_parser(), help_heading = FILES)]
     metadata: Vec<AskedPath>,
+    /// May this be opened if it is a device node, as far as that alone goes?
+    #[arg(long, value_name = "PATH", value_parser = path_parser(), help_heading = FILES)]
+    device: Vec<AskedPath>,
     /// May this name become that name?
     #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], value_parser = path_parser())]
     #[arg(help_heading = FILES)]
@@ -70,6 +73,12 @@ pub(crate) struct Question {
     /// May input be typed into a terminal for others to read?
     #[arg(long, help_heading = BOUNDARY)]
     terminal: bool,
+    /// May a key be made, or a keyring be read or changed?
+    #[arg(long, help_heading = BOUNDARY)]
+    key: bool,
+    /// May a module be loaded, another kernel be prepared, or the kernel's log be read?
+    #[arg(long, help_heading = BOUNDARY)]
+    kernel: bool,
     /// May a process inside or outside the scope be signalled, limited or rescheduled?
     #[arg(long, value_name = "WHERE", value_enum, help_heading = BOUNDARY)]
     signal: Vec<Whereabouts>,
@@ -156,6 +165,7 @@ impl Question {
             (&self.create, Action::Create, Right::Create),
             (&self.delete, Action::Delete, Right::Delete),
             (&self.metadata, Action::Metadata, Right::Metadata),
+            (&self.device, Action::Read, Right::Device),
             (&self.exec, Action::Exec, Right::Exec),
         ] {
             asks.extend(paths.iter().map(|path| match action {
@@ -183,6 +193,8 @@ impl Question {
             (self.namespace, Action::Namespace),
             (self.bpf, Action::Bpf),
             (self.terminal, Action::Terminal),
+            (self.key, Action::Key),
+            (self.kernel, Action::Kernel),
         ] {
             asks.extend(is_asked.then_some(Ask::Boundary(action)));
         }

@@ -38,6 +38,7 @@ fn each_option_is_a_question() {
         ("--create /a", Ask::Path(Action::Create, Right::Create, path("/a"))),
         ("--delete /a", Ask::Path(Action::Delete, Right::Delete, path("/a"))),
         ("--metadata /a", Ask::Path(Action::Metadata, Right::Metadata, path("/a"))),
+        ("--device /a", Ask::Path(Action::Read, Right::Device, path("/a"))),
         ("--exec /a", Ask::Path(Action::Exec, Right::Exec, path("/a"))),
         ("--exec /a --first", Ask::FirstProgram(path("/a"))),
         ("--rename /a /b", rename(false, false, false)),
@@ -51,6 +52,8 @@ fn each_option_is_a_question() {
         ("--namespace", Ask::Boundary(Action::Namespace)),
         ("--bpf", Ask::Boundary(Action::Bpf)),
         ("--terminal", Ask::Boundary(Action::Terminal)),
+        ("--key", Ask::Boundary(Action::Key)),
+        ("--kernel", Ask::Boundary(Action::Kernel)),
         ("--signal outside", Ask::Process(Action::Signal, Whereabouts::Outside)),
         ("--ptrace inside", Ask::Process(Action::Ptrace, Whereabouts::Inside)),
     ] {

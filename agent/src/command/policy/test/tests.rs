@@ -250,6 +250,8 @@ fn the_boundary_itself_is_no_rules_to_open() {
             ("--namespace", "deny namespace: forbidden_mount (no rule can allow it)"),
             ("--bpf", "deny bpf: self_protection (no rule can allow it)"),
             ("--terminal", "deny terminal: self_protection (no rule can allow it)"),
+            ("--key", "deny key: self_protection (no rule can allow it)"),
+            ("--kernel", "deny kernel: kernel_control (no rule can allow it)"),
             ("--signal outside", "deny signal outside: self_protection (no rule can allow it)"),
             ("--signal inside", "allow signal inside (not governed)"),
             ("--ptrace outside", "deny ptrace outside: self_protection (no rule can allow it)"),
