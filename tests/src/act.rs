@@ -4,10 +4,17 @@
 //! prints a line for each: its number, the process that did it, and the [`Outcome`]. Each act has
 //! a process of its own, since many cannot be undone; with `--in-process` all share one.
 
+mod change;
+mod copy;
 mod file;
 mod guard;
+mod machine;
+mod map;
 mod network;
+mod outsider;
+mod passed;
 mod process;
+mod reach;
 mod uring;
 
 use std::{
@@ -20,6 +27,7 @@ use std::{
 use crate::{sys, words};
 
 pub(crate) use network::PHASE;
+pub(crate) use uring::pass;
 
 /// What an act is called, and what it does with its arguments.
 pub(super) type Act = (&'static str, fn(&[Vec<u8>]) -> Result<String, Trouble>);
@@ -154,7 +162,20 @@ fn perform(line: &str) -> Outcome {
     let Some((name, arguments)) = words.split_first() else {
         return Outcome::Failed("an empty line".into());
     };
-    let tables = [file::ACTS, process::ACTS, network::ACTS, guard::ACTS, uring::ACTS];
+    let tables = [
+        file::ACTS,
+        reach::ACTS,
+        copy::ACTS,
+        change::ACTS,
+        passed::ACTS,
+        process::ACTS,
+        map::ACTS,
+        network::ACTS,
+        guard::ACTS,
+        machine::ACTS,
+        outsider::ACTS,
+        uring::ACTS,
+    ];
     let found = tables.iter().flat_map(|table| table.iter()).find(|act| act.0.as_bytes() == name);
     let Some((_, act)) = found else {
         return Outcome::Failed(format!("no act is called {}", String::from_utf8_lossy(name)));

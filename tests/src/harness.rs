@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ringfence_tests::catalogue::Kernel;
 use traces::Traces;
 
 /// A test: a sentence about behaviour, and what finds out whether it holds.
@@ -24,7 +25,7 @@ const ROOM: &str = "/tmp/rf";
 /// What the program was asked to do.
 #[derive(Debug)]
 pub(crate) struct Options {
-    environment: String,
+    kernel: Kernel,
     filter: String,
     /// Set in the process that runs one test.
     only: Option<usize>,
@@ -37,22 +38,21 @@ impl Options {
     ///
     /// A sentence about what is wrong.
     pub(crate) fn parse(arguments: Vec<String>) -> Result<Self, String> {
-        let mut options = Self { environment: String::new(), filter: String::new(), only: None };
+        let mut kernel = None;
+        let mut options = Self { kernel: Kernel::Linux6_12, filter: String::new(), only: None };
         let mut words = arguments.into_iter();
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| format!("`{word}` has no value"))?;
             match word.as_str() {
-                "--environment" => options.environment = value,
+                "--environment" => kernel = Kernel::ALL.into_iter().find(|one| one.name() == value),
                 "--filter" => options.filter = value,
                 "--only" => options.only = value.parse().ok(),
                 _ => return Err(format!("`{word}` is not known")),
             }
         }
-        const KNOWN: [&str; 4] = ["6.1", "6.12", "7", "6.12-lockdown"];
-        match KNOWN.contains(&options.environment.as_str()) {
-            true => Ok(options),
-            false => Err(format!("`--environment` is one of {}", KNOWN.join(", "))),
-        }
+        let known = Kernel::ALL.map(Kernel::name).join(", ");
+        options.kernel = kernel.ok_or_else(|| format!("`--environment` is one of {known}"))?;
+        Ok(options)
     }
 }
 
@@ -115,13 +115,20 @@ pub(crate) struct Context {
     pub(crate) folder: PathBuf,
     /// A folder that boundaries are about.
     pub(crate) room: PathBuf,
-    /// The kernel lets nothing read its memory and loads no modules.
-    pub(crate) is_locked_down: bool,
+    /// What it runs on.
+    pub(crate) kernel: Kernel,
+    /// What came of each row of the catalogue.
+    rows: Vec<String>,
     /// Parts that this kernel cannot have, and why.
     skipped: Vec<(String, String)>,
 }
 
 impl Context {
+    /// Notes what came of a row of the catalogue.
+    pub(crate) fn row(&mut self, result: String) {
+        self.rows.push(result);
+    }
+
     /// Notes that a part of the test needs what this kernel does not have.
     pub(crate) fn skip(&mut self, part: &str, reason: impl Into<String>) {
         self.skipped.push((part.to_owned(), reason.into()));
@@ -142,7 +149,7 @@ pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
             continue;
         }
         let start = Instant::now();
-        let (problem, skipped) = run_apart(options, index);
+        let (problem, skipped, rows) = run_apart(options, index);
         let seconds = start.elapsed().as_secs_f32();
         match &problem {
             None => say(&format!("ok {name}\n  {seconds:.1} s")),
@@ -152,6 +159,7 @@ pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
                 lines.for_each(|line| say(&format!("    {line}")));
             }
         }
+        rows.iter().for_each(|line| say(&format!("  {line}")));
         skipped.iter().for_each(|line| say(&format!("skipped {name}, {line}")));
         counts[usize::from(problem.is_some())] += 1;
         counts[2] += skipped.len();
@@ -172,12 +180,16 @@ fn run_here(options: &Options, (_, test): &Test) -> ExitCode {
     let mut context = Context {
         folder: Path::new(ROOM).join("harness"),
         room: Path::new(ROOM).join("room"),
-        is_locked_down: options.environment == "6.12-lockdown",
+        kernel: options.kernel,
+        rows: Vec::new(),
         skipped: Vec::new(),
     };
     let made = [&context.folder, &context.room].map(fs::create_dir_all);
     let result = made.into_iter().collect::<Result<(), _>>().map_err(Failure::from);
     let result = result.and_then(|()| test(&mut context));
+    for row in &context.rows {
+        say(&format!("{ROW}{row}"));
+    }
     for (part, reason) in &context.skipped {
         say(&format!("skipped {part}: {reason}"));
     }
@@ -191,16 +203,21 @@ fn run_here(options: &Options, (_, test): &Test) -> ExitCode {
     }
 }
 
+/// Begins a line about a row of the catalogue.
+const ROW: &str = "row: ";
+
 /// Runs a test in a process of its own and looks at what it leaves behind. Gives what is wrong,
-/// if anything, and what was skipped.
-fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>) {
+/// if anything, what was skipped, and what is said of rows.
+fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>, Vec<String>) {
     let before = Traces::now();
     let (ended_well, output) = match run_process(options, index) {
         Ok(ended) => ended,
         Err(error) => (false, format!("the test could not be run: {error}")),
     };
-    let (skipped, mut lines): (Vec<&str>, Vec<&str>) =
+    let (skipped, lines): (Vec<&str>, Vec<&str>) =
         output.lines().partition(|line| line.starts_with("skipped "));
+    let (rows, mut lines): (Vec<&str>, Vec<&str>) =
+        lines.into_iter().partition(|line| line.starts_with(ROW));
     let leaks = before.leaks();
     if !ended_well && lines.is_empty() {
         lines.push("it ended without a word");
@@ -210,13 +227,14 @@ fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>) {
     }
     lines.extend(leaks.iter().map(String::as_str));
     let skipped = skipped.iter().map(|line| line["skipped ".len()..].to_owned()).collect();
-    ((!lines.is_empty()).then(|| lines.join("\n")), skipped)
+    let rows = rows.into_iter().map(str::to_owned).collect();
+    ((!lines.is_empty()).then(|| lines.join("\n")), skipped, rows)
 }
 
 fn run_process(options: &Options, index: usize) -> std::io::Result<(bool, String)> {
     clear_room();
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--environment", &options.environment, "--only", &index.to_string()]);
+    command.args(["--environment", options.kernel.name(), "--only", &index.to_string()]);
     let output = Path::new("/run/ringfence-test-output");
     let file = fs::File::create(output)?;
     let mut test = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;

@@ -12,22 +12,19 @@
 
 mod act;
 mod attack;
-mod control_files;
 mod decisions;
 mod elsewhere;
 mod exec;
-mod files;
-mod guard;
 mod harness;
 mod input;
 mod kill;
 mod life;
-mod names;
 mod network;
 mod programs;
 mod ringfence;
 mod scope;
 mod sys;
+mod ways;
 mod words;
 
 use std::process::ExitCode;
@@ -61,13 +58,10 @@ fn main() -> ExitCode {
 fn tests() -> Vec<harness::Test> {
     [
         life::TESTS,
-        files::TESTS,
-        names::TESTS,
-        control_files::TESTS,
+        &ways::TESTS,
         exec::TESTS,
         network::TESTS,
         scope::TESTS,
-        guard::TESTS,
         decisions::TESTS,
         programs::TESTS,
         input::TESTS,

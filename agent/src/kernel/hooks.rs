@@ -46,6 +46,7 @@ pub(crate) const HOOKS: &[Hook] = &[
     lsm("path_truncate", "truncating"),
     lsm("path_chmod", "changing modes"),
     lsm("path_chown", "changing owners"),
+    lsm("path_notify", "watching files and folders"),
     lsm("bprm_check_security", "executing programs"),
     lsm("bprm_committed_creds", "which program a process runs"),
     lsm("mmap_file", "mapping files executable"),
@@ -68,6 +69,7 @@ pub(crate) const HOOKS: &[Hook] = &[
     lsm("task_setrlimit", "limits of other processes"),
     lsm("task_setnice", "priorities of other processes"),
     lsm("task_setscheduler", "scheduling of other processes"),
+    lsm("task_setioprio", "I/O priorities of other processes"),
     lsm("file_ioctl", "typing into terminals"),
     lsm("file_fcntl", "signals by descriptors"),
     address("connect4", "connecting over IPv4"),
@@ -81,7 +83,20 @@ pub(crate) const HOOKS: &[Hook] = &[
 mod tests {
     use ringfence_policy::coverage::Part;
 
+    use ringfence_tests::catalogue::{BESIDES_HOOKS, FAMILIES};
+
     use super::HOOKS;
+
+    #[test]
+    fn every_hook_that_the_evasion_catalogue_names_is_attached() {
+        for row in FAMILIES.iter().flat_map(|family| family.rows) {
+            for name in row.closed_by {
+                let is_known = HOOKS.iter().any(|hook| hook.name == *name)
+                    || BESIDES_HOOKS.iter().any(|(other, _)| other == name);
+                assert!(is_known, "{}: {name}", row.way);
+            }
+        }
+    }
 
     #[test]
     fn every_hook_that_an_explanation_names_is_attached() {
