@@ -5,6 +5,7 @@
 //! a process of its own, since many cannot be undone; with `--in-process` all share one.
 
 mod change;
+mod code;
 mod copy;
 mod file;
 mod guard;
@@ -170,6 +171,7 @@ fn perform(line: &str) -> Outcome {
         passed::ACTS,
         process::ACTS,
         map::ACTS,
+        code::ACTS,
         network::ACTS,
         guard::ACTS,
         machine::ACTS,

@@ -134,6 +134,12 @@ const ROWS: &[Row] = &[
         "To the kernel the interpreter reads a file, and no more. Allow no interpreter where that \
          matters: what the script does is held by the boundary all the same.",
     ),
+    open(
+        "Code written to memory: to anonymous memory, or over a private mapping of an allowed program",
+        &["run-memory", "run-changed-copy /usr/bin/true"],
+        "Just-in-time compilers do this all the time, Node's and Java's among them. What the code \
+         does is held by the boundary all the same.",
+    ),
     refused(
         "A set-user-ID program, started by another user: it gives no rights",
         &["launch"],

@@ -267,16 +267,18 @@ impl Drop for Scene {
     }
 }
 
-/// A segment of shared memory that belongs to a user, and to nobody else.
-fn segment_of(user: u32) -> Result<i32, Failure> {
-    // SAFETY: no memory is involved.
-    let segment = sys::check(unsafe { libc::shmget(libc::IPC_PRIVATE, 4096, 0o600) })? as i32;
-    // SAFETY: an all-zero shmid_ds is a valid one.
-    let mut about: libc::shmid_ds = unsafe { std::mem::zeroed() };
-    (about.shm_perm.uid, about.shm_perm.gid, about.shm_perm.mode) = (user, user, 0o600);
-    // SAFETY: the description is ours.
-    sys::check(unsafe { libc::shmctl(segment, libc::IPC_SET, &raw mut about) })?;
-    Ok(segment)
+/// A segment of shared memory that a user makes, and keeps from others.
+fn segment_of(user: i64) -> Result<i32, Failure> {
+    // By number: the C library would change all threads.
+    let become_user = |user| {
+        // SAFETY: no memory is involved.
+        unsafe { sys::call(libc::SYS_setresuid, [-1, user, -1, 0, 0, 0]) }
+    };
+    become_user(user)?;
+    // SAFETY: as above.
+    let segment = sys::check(unsafe { libc::shmget(libc::IPC_PRIVATE, 4096, 0o600) });
+    become_user(0)?;
+    Ok(segment? as i32)
 }
 
 /// Deep trees on both sides, and the names of the files whose paths are as long as can be.
