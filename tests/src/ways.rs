@@ -1,5 +1,6 @@
 //! Runs the evasion catalogue: a test a family, its rows together.
 
+mod scene;
 mod server;
 mod stage;
 
@@ -9,7 +10,7 @@ use crate::{
     attack::{Attack, Case, as_refused, works},
     harness::{Context, Failure, Test},
 };
-use stage::Scene;
+use scene::Scene;
 pub(crate) use stage::programs;
 
 /// All of them: the catalogue has as many families as there are tests here, or this does not

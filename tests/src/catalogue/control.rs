@@ -33,6 +33,10 @@ const ROWS: &[Row] = &[
             "open-append /sys/fs/cgroup/cgroup.subtree_control",
         ],
     ),
+    control(
+        "`release_agent`: a program that the kernel starts outside when a cgroup is empty",
+        &["open-write {room}/cgroup1/release_agent"],
+    ),
     refused(
         "A cgroup of one's own",
         &["path_mkdir"],

@@ -14,7 +14,7 @@ pub(super) const FAMILY: Family = Family {
 
 const ROWS: &[Row] = &[
     refused(
-        "Passed over a Unix socket (`SCM_RIGHTS`)",
+        "A file passed over a Unix socket (`SCM_RIGHTS`)",
         &["file_receive"],
         &["receive {room}/file.sock"],
         "read",
@@ -23,7 +23,7 @@ const ROWS: &[Row] = &[
     )
     .shows("/passed"),
     refused(
-        "The same, opened to write",
+        "A file passed so, and opened to write",
         &["file_receive"],
         &["receive {room}/writable.sock"],
         "write",
@@ -32,7 +32,7 @@ const ROWS: &[Row] = &[
     )
     .shows("/passed"),
     refused(
-        "The same of a folder, from which files are opened",
+        "A folder passed so, to open files in it",
         &["file_receive", "file_open"],
         &["receive-folder {room}/folder.sock passed", "receive-folder {room}/listed.sock passed"],
         "read",
@@ -40,7 +40,7 @@ const ROWS: &[Row] = &[
         UNLISTED,
     ),
     refused(
-        "The same of a tree that is mounted nowhere",
+        "A folder passed so, of a tree that is mounted nowhere",
         &["file_open"],
         &["receive-folder {room}/detached.sock passed"],
         "read",
@@ -48,7 +48,7 @@ const ROWS: &[Row] = &[
         By::Nothing,
     ),
     refused(
-        "Put into the process by the supervisor of its seccomp filter \
+        "A file put into the process by the supervisor of its seccomp filter \
          (`SECCOMP_IOCTL_NOTIF_ADDFD`)",
         &["file_receive"],
         &["supervised {room}/supervisor.sock"],
@@ -58,7 +58,7 @@ const ROWS: &[Row] = &[
     )
     .shows("/passed"),
     refused(
-        "Taken from a process outside with `pidfd_getfd`",
+        "A descriptor taken from a process outside with `pidfd_getfd`",
         &["ptrace_access_check"],
         &["take-descriptor {victim}"],
         "ptrace",
@@ -67,7 +67,7 @@ const ROWS: &[Row] = &[
     )
     .errno(libc::EPERM),
     refused(
-        "Inherited by the command from whoever started ringfence",
+        "A descriptor inherited from whoever started ringfence",
         &["launch"],
         &["read-descriptor {inherited}"],
         "",

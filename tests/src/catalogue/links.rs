@@ -22,7 +22,7 @@ const ROWS: &[Row] = &[
         UNLISTED,
     ),
     refused(
-        "The same through `/proc/self/fd`, or `AT_EMPTY_PATH`",
+        "A link to such a file through `/proc/self/fd`, or by `AT_EMPTY_PATH`",
         &["path_link"],
         &["link-descriptor {out}/secret {work}/linked", "link-empty {out}/secret {work}/linked"],
         "link",

@@ -92,7 +92,7 @@ const ROWS: &[Row] = &[
         UNLISTED,
     ),
     refused(
-        "The same where writing is allowed and reading is not",
+        "`O_PATH`, then opened again: a file that may only be written",
         &["file_open"],
         &["reopen {work}/unread/secret"],
         "read",
@@ -100,7 +100,7 @@ const ROWS: &[Row] = &[
         UNREAD,
     ),
     refused(
-        "The same once the file is deleted",
+        "`O_PATH`, then opened again once the file is deleted",
         &["file_open"],
         &["unlink-reopen {work}/unread/secret"],
         "read",
@@ -109,7 +109,7 @@ const ROWS: &[Row] = &[
     ),
     // In observe mode the new name may be read, and it is the renaming that is told of.
     refused(
-        "The same once the file is renamed to where it may be read",
+        "`O_PATH`, then opened again once the file is renamed to where it may be read",
         &["path_rename", "file_open"],
         &["rename-reopen {work}/unread/secret {work}/readable"],
         "read|rename",
@@ -125,7 +125,7 @@ const ROWS: &[Row] = &[
         By::Any,
     ),
     refused(
-        "`name_to_handle_at` and `open_by_handle_at`, which pass every folder by",
+        "A file handle (`open_by_handle_at`), which passes every folder by",
         &["file_open"],
         &["handle {work} ../out/secret"],
         "read",
@@ -133,7 +133,7 @@ const ROWS: &[Row] = &[
         UNLISTED,
     ),
     refused(
-        "The same for a file that may only be written",
+        "A file handle of a file that may only be written",
         &["file_open"],
         &["handle {work} unread/secret"],
         "read",
