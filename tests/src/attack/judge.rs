@@ -93,8 +93,8 @@ impl Judge<'_> {
             return Err(format!("no event has {verdict} {actions}, {reasons}"));
         };
         self.decider(refusal.by, event)?;
-        // What /proc asks of ptrace it answers with an error of its own.
-        let told = is_denied && event["action"] != "ptrace";
+        // What a call asks of ptrace, or of capabilities, it may answer with an error of its own.
+        let told = is_denied && event["action"] != "ptrace" && event["action"] != "capability";
         let errno = refusal.errno.filter(|_| told).map(sys::errno_name);
         match errno.is_none_or(|errno| event["errno"] == errno.as_str()) {
             true => Ok(()),
