@@ -10,11 +10,12 @@ use crate::{Action, Cell, Decision, Image, Reason, image::header};
 pub const FORBIDDEN_CAPABILITIES: &[u32] = &[
     12, // NET_ADMIN: routes, tunnels, address translation
     13, // NET_RAW: packets past every socket rule
+    15, // IPC_OWNER: memory that other users' processes share among themselves
     16, // SYS_MODULE
     17, // SYS_RAWIO: memory and ports
     18, // SYS_CHROOT: what a path means
     19, // SYS_PTRACE
-    20, // SYS_PACCT: has the kernel write to a file
+    20, // SYS_PACCT: what every process of the machine did, written to a file
     21, // SYS_ADMIN: mounts, namespaces
     22, // SYS_BOOT: kexec
     25, // SYS_TIME: everybody's clock
@@ -23,7 +24,7 @@ pub const FORBIDDEN_CAPABILITIES: &[u32] = &[
     30, // AUDIT_CONTROL
     32, // MAC_OVERRIDE
     33, // MAC_ADMIN
-    34, // SYSLOG
+    34, // SYSLOG: the kernel's log
     38, // PERFMON
     39, // BPF
 ];

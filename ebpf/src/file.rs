@@ -64,6 +64,7 @@ const fn is_control(magic: u32) -> bool {
             | magic::CONFIG
             | magic::SELINUX
             | magic::EFIVAR
+            | magic::BINFMT
     )
 }
 
@@ -307,6 +308,13 @@ pub fn path_chmod(ctx: LsmContext) -> i32 {
 #[lsm(hook = "path_chown")]
 pub fn path_chown(ctx: LsmContext) -> i32 {
     judge_path(&ctx, Action::Metadata, Right::Metadata)
+}
+
+/// `security_path_notify(const struct path *path, u64 mask, unsigned int obj_type)`: whoever
+/// watches a folder is told the names of what happens in it.
+#[lsm(hook = "path_notify")]
+pub fn path_notify(ctx: LsmContext) -> i32 {
+    judge_path(&ctx, Action::Read, Right::Read)
 }
 
 /// A pair of names in one file system: the old one's path is left in the second buffer.

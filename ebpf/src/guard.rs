@@ -195,6 +195,12 @@ pub fn task_setscheduler(ctx: LsmContext) -> i32 {
     outsider(ctx.arg(0), Action::Signal)
 }
 
+/// `security_task_setioprio(struct task_struct *p, int ioprio)`.
+#[lsm(hook = "task_setioprio")]
+pub fn task_setioprio(ctx: LsmContext) -> i32 {
+    outsider(ctx.arg(0), Action::Signal)
+}
+
 /// `TIOCSTI`: types into a terminal, whose reader may be a shell outside the scope.
 const TIOCSTI: u32 = 0x5412;
 /// `TIOCLINUX`: pastes into a console.

@@ -4,12 +4,20 @@
 //! prints a line for each: its number, the process that did it, and the [`Outcome`]. Each act has
 //! a process of its own, since many cannot be undone; with `--in-process` all share one.
 
+mod change;
+mod code;
+mod copy;
 mod file;
 mod guard;
+mod machine;
+mod map;
 mod memory;
 mod metadata;
 mod network;
+mod outsider;
+mod passed;
 mod process;
+mod reach;
 mod uring;
 
 use std::{
@@ -22,6 +30,7 @@ use std::{
 use crate::{sys, words};
 
 pub(crate) use network::PHASE;
+pub(crate) use uring::pass;
 
 /// What an act is called, and what it does with its arguments.
 pub(super) type Act = (&'static str, fn(&[Vec<u8>]) -> Result<String, Trouble>);
@@ -159,10 +168,18 @@ fn perform(line: &str) -> Outcome {
     let tables = [
         file::ACTS,
         metadata::ACTS,
-        process::ACTS,
         memory::ACTS,
+        reach::ACTS,
+        copy::ACTS,
+        change::ACTS,
+        passed::ACTS,
+        process::ACTS,
+        map::ACTS,
+        code::ACTS,
         network::ACTS,
         guard::ACTS,
+        machine::ACTS,
+        outsider::ACTS,
         uring::ACTS,
     ];
     let found = tables.iter().flat_map(|table| table.iter()).find(|act| act.0.as_bytes() == name);

@@ -6,25 +6,15 @@ mod judge;
 
 use std::{fs, path::Path, process::Command};
 
+pub(crate) use ringfence_tests::catalogue::By;
+use ringfence_tests::catalogue::Refusal;
+
 use crate::{
     act::Outcome,
     harness::{Context, Failure},
     ringfence::{Ended, Run, policy},
 };
 use judge::Judge;
-
-/// What takes the decision, as an event names it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum By {
-    /// The rule in the first line of the policy that holds this text.
-    Rule(&'static str),
-    /// No rule: nothing in the group of this line matched.
-    Default(&'static str),
-    /// No rule can be named.
-    Nothing,
-    /// Whatever.
-    Any,
-}
 
 /// A thing to try.
 #[derive(Clone, Debug)]
@@ -34,30 +24,25 @@ pub(crate) struct Case {
     control: Option<i32>,
     /// Without a boundary these errors say that the kernel has no such thing.
     lacking: Vec<i32>,
+    /// This kernel cannot have it, so that it must fail without a boundary.
+    is_impossible: bool,
     refusal: Option<Refusal>,
-}
-
-/// How a thing is refused.
-#[derive(Clone, Debug)]
-struct Refusal {
-    /// Any failure will do where there is none: the act is a program's, not a system call.
-    errno: Option<i32>,
-    actions: Vec<&'static str>,
-    reasons: Vec<&'static str>,
-    by: By,
-    shows: Option<&'static str>,
-    /// Refused in observe mode too.
-    always: bool,
 }
 
 /// A thing that must go on working. The act is a line for `act`, in which `{work}`, `{out}`, …
 /// are folders of this case alone.
 pub(crate) fn works(act: impl Into<String>) -> Case {
-    Case { act: act.into(), control: None, lacking: Vec::new(), refusal: None }
+    Case {
+        act: act.into(),
+        control: None,
+        lacking: Vec::new(),
+        is_impossible: false,
+        refusal: None,
+    }
 }
 
 /// A thing that must be refused, with an event of this action and reason. Several are separated
-/// by `|`.
+/// by `|`; where there is no action, there is no event.
 pub(crate) fn refused(
     act: impl Into<String>,
     errno: i32,
@@ -65,14 +50,12 @@ pub(crate) fn refused(
     reasons: &'static str,
     by: By,
 ) -> Case {
-    let refusal = Refusal {
-        errno: Some(errno),
-        actions: actions.split('|').collect(),
-        reasons: reasons.split('|').collect(),
-        by,
-        shows: None,
-        always: false,
-    };
+    let (errno, always) = (Some(errno), false);
+    as_refused(act, Refusal { errno, actions, reasons, by, shows: None, always })
+}
+
+/// A thing that must be refused in this way.
+pub(crate) fn as_refused(act: impl Into<String>, refusal: Refusal) -> Case {
     Case { refusal: Some(refusal), ..works(act) }
 }
 
@@ -86,14 +69,6 @@ impl Case {
     pub(crate) fn somehow(mut self) -> Self {
         if let Some(refusal) = &mut self.refusal {
             refusal.errno = None;
-        }
-        self
-    }
-
-    /// Refused in observe mode too.
-    pub(crate) fn always(mut self) -> Self {
-        if let Some(refusal) = &mut self.refusal {
-            refusal.always = true;
         }
         self
     }
@@ -118,6 +93,12 @@ impl Case {
         self
     }
 
+    /// This kernel cannot have it.
+    pub(crate) const fn impossible(mut self) -> Self {
+        self.is_impossible = true;
+        self
+    }
+
     fn succeeds(&self, outcome: &Outcome) -> bool {
         match (self.control, outcome) {
             (None, Outcome::Done(_)) => true,
@@ -137,6 +118,14 @@ pub(crate) struct Attack<'a> {
     pub(crate) observe: bool,
 }
 
+/// What came of all cases.
+pub(crate) struct Tried {
+    /// What is wrong, with the number of the case.
+    pub(crate) problems: Vec<(usize, String)>,
+    /// What may explain it.
+    summary: String,
+}
+
 impl Attack<'_> {
     /// Tries each case.
     ///
@@ -144,6 +133,15 @@ impl Attack<'_> {
     ///
     /// When anything comes out otherwise than expected.
     pub(crate) fn run(&self, context: &mut Context, cases: &[Case]) -> Result<(), Failure> {
+        self.try_all(context, cases)?.result()
+    }
+
+    /// Tries each case, and gives what is wrong.
+    ///
+    /// # Errors
+    ///
+    /// When not all could be tried.
+    pub(crate) fn try_all(&self, context: &mut Context, cases: &[Case]) -> Result<Tried, Failure> {
         let text = self.policy.replace("{room}", &context.room.to_string_lossy());
         let file = policy(context, "policy.yaml", &text)?;
         let mut judge = Judge { policy: &text, problems: Vec::new() };
@@ -153,19 +151,27 @@ impl Attack<'_> {
         let control = control.reports(acts.len())?;
         unmount_all(&context.room);
         let mut possible = Vec::new();
-        for ((case, act), report) in cases.iter().zip(&acts).zip(control) {
+        for (number, (case, report)) in cases.iter().zip(control).enumerate() {
             let lacking = matches!(report.outcome, Outcome::Errno(n) if case.lacking.contains(&n));
-            if lacking && !case.succeeds(&report.outcome) {
-                context.skip(&case.act, format!("without ringfence: {}", report.outcome));
+            let mut problem = |what: &str| {
+                let act = judge::words_of(&acts[number]);
+                judge.problems.push((number, format!("{act}: {what} {}", report.outcome)));
+            };
+            if case.is_impossible {
+                if case.succeeds(&report.outcome) {
+                    problem("said to be lacking here, and without ringfence there is");
+                }
             } else if case.succeeds(&report.outcome) {
-                possible.push(case.clone());
+                possible.push((number, case.clone()));
+            } else if lacking {
+                context.skip(&case.act, format!("without ringfence: {}", report.outcome));
             } else {
-                let problem = "proves nothing, since without ringfence there is";
-                judge.problems.push(format!("{act}: {problem} {}", report.outcome));
+                problem("proves nothing, since without ringfence there is");
             }
         }
 
         // Both at a time: a run spends much of its time waiting for the kernel.
+        let (numbers, possible): (Vec<_>, Vec<_>) = possible.into_iter().unzip();
         let acts = self.prepare(context, "case", &possible)?;
         let enforcing = Run::acts(context, &acts, false).policy(&file).start()?;
         let mut observing = None;
@@ -176,13 +182,16 @@ impl Attack<'_> {
         }
         let ended = enforcing.end()?;
         let observed = observing.map(|(acts, run)| run.end().map(|ended| (acts, ended)));
+        let told = judge.problems.len();
         judge.all("enforce", "case", &possible, &acts, &ended)?;
         if let Some((acts, ended)) = observed.transpose()? {
             judge.all("observe", "seen", &possible, &acts, &ended)?;
         }
+        for (number, _) in &mut judge.problems[told..] {
+            *number = numbers[*number];
+        }
         unmount_all(&context.room);
-        let seen = ended_summary(&ended);
-        Failure::of_all(judge.problems).map_err(|failure| failure.with(seen))
+        Ok(Tried { problems: judge.problems, summary: ended_summary(&ended) })
     }
 
     /// Makes the folders of all cases anew, and gives the acts with their names filled in.
@@ -209,6 +218,14 @@ impl Attack<'_> {
             acts.push(act);
         }
         Ok(acts)
+    }
+}
+
+impl Tried {
+    /// Fails when anything is wrong.
+    pub(crate) fn result(self) -> Result<(), Failure> {
+        let problems = self.problems.into_iter().map(|(_, problem)| problem).collect();
+        Failure::of_all(problems).map_err(|failure| failure.with(self.summary))
     }
 }
 

@@ -1,12 +1,14 @@
-//! What would change the boundary itself, or reach processes beyond it.
+//! What belongs to the kernel or to everybody: keys, the log, the clock, modules; and what works for a
+//! process without being it.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
-use libc::{EACCES, EINVAL, ENODEV, ENOENT, ENOEXEC, ENOSYS, ENOTTY, EPERM};
+use libc::{EINVAL, ENODEV, ENOENT, ENOEXEC, ENOSYS, EPERM};
+
+use ringfence_tests::catalogue::Kernel;
 
 use crate::{
-    attack::{Attack, By, Case, refused, works},
-    files,
+    attack::{Attack, By, refused, works},
     harness::{Context, Failure, Test, ensure},
     ringfence::{ACTOR, Run, policy},
     sys,
@@ -14,8 +16,6 @@ use crate::{
 
 /// All of them.
 pub(crate) const TESTS: &[Test] = &[
-    ("mounts, roots and namespaces are not changed", mounts),
-    ("processes outside are neither signalled nor looked into", outsiders),
     ("the kernel's keys, log, clock and modules are out of reach", the_kernel),
     ("an io_uring does no more than its task may", rings),
     ("a process is not traced from outside the scope", traced),
@@ -30,115 +30,6 @@ files:
 fn prepare(base: &Path) -> std::io::Result<()> {
     fs::create_dir_all(base.join("work"))?;
     fs::create_dir_all(base.join("out"))
-}
-
-fn changed(act: &str) -> Case {
-    // Where a call has no hook of its own, the capability that it needs is refused.
-    let reasons = "forbidden_mount|forbidden_capability";
-    refused(act, EPERM, "mount|capability|namespace", reasons, By::Any)
-}
-
-fn mounts(context: &mut Context) -> Result<(), Failure> {
-    // Namespaces by their CLONE_NEW… number.
-    let namespaces = [
-        libc::CLONE_NEWUSER,
-        libc::CLONE_NEWNS,
-        libc::CLONE_NEWNET,
-        libc::CLONE_NEWPID,
-        libc::CLONE_NEWUTS,
-        libc::CLONE_NEWCGROUP,
-        libc::CLONE_NEWUSER | libc::CLONE_NEWNS,
-    ];
-    let capability = |act: &str| refused(act, EPERM, "capability", "forbidden_capability", By::Any);
-    let mut cases = vec![
-        changed("mount {work}"),
-        changed("bind {work} {out}"),
-        changed("remount /tmp"),
-        changed("make-private /tmp"),
-        changed("pivot-root {work}"),
-        changed("chroot {work}"),
-        changed("setns /proc/self/ns/mnt"),
-        changed("setns /proc/self/ns/net"),
-        changed("open-tree /etc"),
-        changed("move-mount {out} {work}"),
-        changed("fsopen"),
-        changed("snapshot {work}").control(ENOTTY),
-        capability("set-host-name"),
-        capability("unload-module").control(ENOENT),
-        // Linux 6.1 asks for a capability first.
-        refused("bpf", EPERM, "bpf|capability", "self_protection|forbidden_capability", By::Any)
-            .always(),
-        // Debian's kernel asks for a capability first, and says EACCES.
-        refused(
-            "perf-event",
-            EPERM,
-            "ptrace|capability",
-            "self_protection|forbidden_capability",
-            By::Any,
-        )
-        .somehow(),
-    ];
-    cases.extend(namespaces.map(|flags| changed(&format!("unshare {flags}"))));
-    if !context.is_locked_down {
-        cases.push(capability("load-module").control(ENOEXEC));
-    }
-    Attack { policy: POLICY, prepare, observe: false }.run(context, &cases)?;
-
-    // In observe mode bpf() is refused too, since it could switch ringfence off.
-    let file = policy(context, "observe.yaml", &format!("{POLICY}mode: observe\n"))?;
-    let acts = ["bpf".to_owned(), "unshare 67108864".to_owned()];
-    let ended = Run::acts(context, &acts, false).policy(&file).end()?;
-    let reports = ended.reports(2)?;
-    let refused = reports[0].outcome == crate::act::Outcome::Errno(EPERM);
-    ensure(refused, || format!("in observe mode bpf() gives {}", reports[0].outcome))?;
-    let done = matches!(reports[1].outcome, crate::act::Outcome::Done(_));
-    ensure(done, || format!("in observe mode unshare() gives {}", reports[1].outcome))
-}
-
-/// Where a process keeps its stack, which can be read.
-fn stack_of(process: u32) -> Result<u64, Failure> {
-    // A process that was only just started may be between its old memory and its new.
-    for _ in 0..200 {
-        let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;
-        let stack = maps.lines().find(|line| line.ends_with("[stack]"));
-        let end = stack.and_then(|line| line.split(['-', ' ']).nth(1));
-        if let Some(end) = end.and_then(|text| u64::from_str_radix(text, 16).ok()) {
-            return Ok(end - 4096);
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    Err(Failure::new("a process without a stack"))
-}
-
-fn outsiders(context: &mut Context) -> Result<(), Failure> {
-    let victim = Command::new("/bin/sleep").arg("300").spawn()?;
-    // It has executed `sleep` once its stack is that program's.
-    while fs::read_to_string(format!("/proc/{}/comm", victim.id()))?.trim() != "sleep" {
-        std::thread::yield_now();
-    }
-    let (process, address) = (victim.id(), stack_of(victim.id())?);
-    let protected = |act: String, action| refused(act, EPERM, action, "self_protection", By::Any);
-    let cases = [
-        works("signal-child"),
-        works("trace-child"),
-        protected(format!("signal {process} 0"), "signal"),
-        protected(format!("signal {process} 18"), "signal"),
-        protected(format!("signal-by-descriptor {process}"), "signal"),
-        protected("signal 1 0".into(), "signal"),
-        protected(format!("seize {process}"), "ptrace"),
-        protected(format!("peek {process} {address}"), "ptrace"),
-        protected(format!("take-descriptor {process}"), "ptrace"),
-        refused(
-            format!("open-read /proc/{process}/environ"),
-            EACCES,
-            "ptrace",
-            "self_protection",
-            By::Any,
-        ),
-    ];
-    let result = Attack { policy: POLICY, prepare, observe: false }.run(context, &cases);
-    files::end(victim);
-    result
 }
 
 /// Makes a key that belongs to the user, as a login or a mount would, and gives its number.
@@ -167,14 +58,12 @@ fn the_kernel(context: &mut Context) -> Result<(), Failure> {
         reserved(&format!("read-key {key}"), "key", "self_protection").somehow(),
         reserved("new-session-keyring", "key", "self_protection"),
         reserved("read-kernel-log", "kernel", "kernel_control"),
-        reserved("type-into-terminal", "terminal", "self_protection")
-            .unless_lacking(&[ENOENT, ENODEV]),
         reserved("type-into-terminal-32", "terminal", "self_protection")
             .unless_lacking(&[ENOENT, ENODEV, ENOSYS]),
-        capability("set-clock"),
         capability("swap-on /etc/hostname").control(EINVAL).unless_lacking(&[ENOENT, ENOSYS]),
     ];
-    if !context.is_locked_down {
+    let is_locked_down = context.kernel == Kernel::Lockdown;
+    if !is_locked_down {
         cases.push(capability("load-module-file").control(ENOEXEC));
     }
     let result = Attack { policy: POLICY, prepare, observe: false }.run(context, &cases);
@@ -191,7 +80,7 @@ fn the_kernel(context: &mut Context) -> Result<(), Failure> {
                 && event["action"] == "kernel"
                 && event["verdict"] == "observe"
         });
-        ensure(is_seen || context.is_locked_down, || ended.said())?;
+        ensure(is_seen || is_locked_down, || ended.said())?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ringfence_tests::catalogue::Kernel;
 use traces::Traces;
 
 /// A test: a sentence about behaviour, and what finds out whether it holds.
@@ -27,7 +28,9 @@ const PROGRAMS: &str = "6.12-programs";
 /// What the program was asked to do.
 #[derive(Debug)]
 pub(crate) struct Options {
-    environment: String,
+    kernel: Kernel,
+    /// The environment has real programs, and is for the tests with them.
+    is_for_programs: bool,
     filter: String,
     /// Set in the process that runs one test.
     only: Option<usize>,
@@ -42,13 +45,22 @@ impl Options {
     ///
     /// A sentence about what is wrong.
     pub(crate) fn parse(arguments: Vec<String>) -> Result<Self, String> {
-        let mut options =
-            Self { environment: String::new(), filter: String::new(), only: None, storm: None };
+        let mut kernel = None;
+        let mut options = Self {
+            kernel: Kernel::Linux6_12,
+            is_for_programs: false,
+            filter: String::new(),
+            only: None,
+            storm: None,
+        };
         let mut words = arguments.into_iter();
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| format!("`{word}` has no value"))?;
             match word.as_str() {
-                "--environment" => options.environment = value,
+                "--environment" if value == PROGRAMS => {
+                    (kernel, options.is_for_programs) = (Some(Kernel::Linux6_12), true);
+                }
+                "--environment" => kernel = Kernel::ALL.into_iter().find(|one| one.name() == value),
                 "--filter" => options.filter = value,
                 // Of this process, and of those that run the tests.
                 "--storm-seconds" => options.storm = Some(value),
@@ -56,11 +68,14 @@ impl Options {
                 _ => return Err(format!("`{word}` is not known")),
             }
         }
-        const KNOWN: [&str; 5] = ["6.1", "6.12", "7", "6.12-lockdown", PROGRAMS];
-        match KNOWN.contains(&options.environment.as_str()) {
-            true => Ok(options),
-            false => Err(format!("`--environment` is one of {}", KNOWN.join(", "))),
-        }
+        let known = || {
+            format!(
+                "`--environment` is one of {}, {PROGRAMS}",
+                Kernel::ALL.map(Kernel::name).join(", ")
+            )
+        };
+        options.kernel = kernel.ok_or_else(known)?;
+        Ok(options)
     }
 }
 
@@ -72,8 +87,12 @@ impl Options {
     }
 
     /// Whether the tests to run are those with real programs.
-    pub(crate) fn is_for_programs(&self) -> bool {
-        self.environment == PROGRAMS
+    pub(crate) const fn is_for_programs(&self) -> bool {
+        self.is_for_programs
+    }
+
+    const fn environment(&self) -> &'static str {
+        if self.is_for_programs { PROGRAMS } else { self.kernel.name() }
     }
 }
 
@@ -136,13 +155,20 @@ pub(crate) struct Context {
     pub(crate) folder: PathBuf,
     /// A folder that boundaries are about.
     pub(crate) room: PathBuf,
-    /// The kernel lets nothing read its memory and loads no modules.
-    pub(crate) is_locked_down: bool,
+    /// What it runs on.
+    pub(crate) kernel: Kernel,
+    /// What came of each row of the catalogue.
+    rows: Vec<String>,
     /// Parts that this kernel cannot have, and why.
     skipped: Vec<(String, String)>,
 }
 
 impl Context {
+    /// Notes what came of a row of the catalogue.
+    pub(crate) fn row(&mut self, result: String) {
+        self.rows.push(result);
+    }
+
     /// Notes that a part of the test needs what this kernel does not have.
     pub(crate) fn skip(&mut self, part: &str, reason: impl Into<String>) {
         self.skipped.push((part.to_owned(), reason.into()));
@@ -199,12 +225,16 @@ fn run_here(options: &Options, (_, test): &Test) -> ExitCode {
     let mut context = Context {
         folder: Path::new(ROOM).join("harness"),
         room: Path::new(ROOM).join("room"),
-        is_locked_down: options.environment == "6.12-lockdown",
+        kernel: options.kernel,
+        rows: Vec::new(),
         skipped: Vec::new(),
     };
     let made = [&context.folder, &context.room].map(fs::create_dir_all);
     let result = made.into_iter().collect::<Result<(), _>>().map_err(Failure::from);
     let result = result.and_then(|()| test(&mut context));
+    for row in &context.rows {
+        say(&format!("{ROW}{row}"));
+    }
     for (part, reason) in &context.skipped {
         say(&format!("skipped {part}: {reason}"));
     }
@@ -218,6 +248,9 @@ fn run_here(options: &Options, (_, test): &Test) -> ExitCode {
     }
 }
 
+/// Begins a line about a row of the catalogue.
+const ROW: &str = "row: ";
+
 /// Runs a test in a process of its own and looks at what it leaves behind. Gives what is wrong,
 /// if anything, what was skipped, and what was noted.
 fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>, Vec<String>) {
@@ -229,8 +262,10 @@ fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>, V
     let beginning = |word: &str| -> Vec<String> {
         output.lines().filter_map(|line| Some(line.strip_prefix(word)?.to_owned())).collect()
     };
-    let (skipped, notes) = (beginning("skipped "), beginning("noted "));
-    let is_other = |line: &&str| !line.starts_with("skipped ") && !line.starts_with("noted ");
+    let (skipped, mut notes) = (beginning("skipped "), beginning("noted "));
+    notes.extend(output.lines().filter(|line| line.starts_with(ROW)).map(str::to_owned));
+    let is_other =
+        |line: &&str| !["skipped ", "noted ", ROW].iter().any(|word| line.starts_with(word));
     let mut lines: Vec<&str> = output.lines().filter(is_other).collect();
     let leaks = before.leaks();
     if !ended_well && lines.is_empty() {
@@ -246,7 +281,7 @@ fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>, V
 fn run_process(options: &Options, index: usize) -> std::io::Result<(bool, String)> {
     clear_room();
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--environment", &options.environment, "--only", &index.to_string()]);
+    command.args(["--environment", options.environment(), "--only", &index.to_string()]);
     if let Some(seconds) = &options.storm {
         command.env(crate::storm::SECONDS, seconds);
     }

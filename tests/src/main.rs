@@ -13,14 +13,12 @@
 
 mod act;
 mod attack;
-mod control_files;
 mod decisions;
 mod devices;
 mod elsewhere;
 mod exec;
 mod exec_content;
 mod exec_memory;
-mod files;
 mod guard;
 mod harness;
 mod input;
@@ -28,7 +26,6 @@ mod kill;
 mod life;
 mod measured;
 mod metadata;
-mod names;
 mod network;
 mod programs;
 mod ringfence;
@@ -36,6 +33,7 @@ mod scope;
 mod storm;
 mod sweep;
 mod sys;
+mod ways;
 mod words;
 
 use std::process::ExitCode;
@@ -73,17 +71,15 @@ fn main() -> ExitCode {
 fn tests() -> Vec<harness::Test> {
     [
         life::TESTS,
-        files::TESTS,
+        &ways::TESTS,
+        guard::TESTS,
         metadata::TESTS,
         devices::TESTS,
-        names::TESTS,
-        control_files::TESTS,
         exec::TESTS,
         exec_content::TESTS,
         exec_memory::TESTS,
         network::TESTS,
         scope::TESTS,
-        guard::TESTS,
         decisions::TESTS,
         programs::TESTS,
         sweep::TESTS,

@@ -12,14 +12,12 @@ use libc::EACCES;
 
 use crate::{
     act::Outcome,
-    attack::{Attack, By, Case, refused},
     harness::{Context, Failure, Test, ensure},
     ringfence::{Run, Running, policy},
 };
 
 /// All of them.
 pub(crate) const TESTS: &[Test] = &[
-    ("a process stays governed whatever it becomes and wherever it moves itself", stays),
     ("a process that is moved to another cgroup from outside stays governed", moved),
     ("a process beside the scope is not governed and leaves no event", beside),
 ];
@@ -64,36 +62,6 @@ impl Drop for Cgroup {
             thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-fn stays(context: &mut Context) -> Result<(), Failure> {
-    let other = Cgroup::make(format!("{CGROUPS}/rf-test-other").into())?;
-    let made = format!("{CGROUPS}/rf-test-made");
-    let place = other.0.display();
-    let read =
-        |act: String| -> Case { refused(act, EACCES, "read", "fs_violation", By::Rule("out/**")) };
-    let cases = [
-        read("open-read {out}/secret".into()),
-        read("read-after-fork {out}/secret".into()),
-        read("read-after-exec {out}/secret".into()),
-        read("read-as-daemon {out}/secret".into()),
-        read("read-in-thread {out}/secret".into()),
-        read(format!("read-after-moving {{out}}/secret {place}")),
-        read(format!("read-in-new-cgroup {{out}}/secret {made}")),
-        // Whether it is not born, or may not read, is the product's choice.
-        refused(
-            format!("read-born-elsewhere {{out}}/secret {place}"),
-            libc::EPERM,
-            "namespace|read",
-            "forbidden_mount|fs_violation",
-            By::Any,
-        )
-        .somehow(),
-    ];
-    let result = Attack { policy: POLICY, prepare, observe: false }.run(context, &cases);
-    // The control has made it.
-    drop(Cgroup(made.into()));
-    result
 }
 
 /// Starts an act that says which process it is and waits until it is told to read.

@@ -14,7 +14,7 @@ use crate::run;
 const USAGE: &str = "\
 cargo xtask docs [--check]
 
-Writes the pages of docs/ that come from the source: coverage.md.
+Writes the pages of docs/ that come from the source: coverage.md, evasions.md.
 
   --check           write nothing, and fail when a page is not what would be written
 ";
@@ -27,7 +27,10 @@ struct Page {
     text: fn() -> String,
 }
 
-const PAGES: &[Page] = &[Page { name: "coverage.md", text: ringfence_policy::coverage::markdown }];
+const PAGES: &[Page] = &[
+    Page { name: "coverage.md", text: ringfence_policy::coverage::markdown },
+    Page { name: "evasions.md", text: ringfence_tests::catalogue::markdown },
+];
 
 /// `cargo xtask docs`
 pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<ExitCode> {
@@ -80,7 +83,32 @@ fn compare(path: &Path, expected: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use ringfence_tests::catalogue::{End, FAMILIES, Kernel};
+
     use super::*;
+
+    /// The tests in virtual machines are made from the table, a family each: an entry without a
+    /// test cannot be written. What is left to check is that each says something.
+    #[test]
+    fn every_evasion_is_tried_has_a_test_of_its_own_family_and_says_what_closes_it() {
+        let mut tests = BTreeSet::new();
+        let mut ways = BTreeSet::new();
+        for family in FAMILIES {
+            assert!(tests.insert(family.test), "two families have the test {}", family.test);
+            let file = format!("tests/src/catalogue/{}.rs", family.file);
+            assert!(run::root().join(&file).is_file(), "{file}");
+            for row in family.rows {
+                let way = row.way;
+                assert!(ways.insert((family.title, way)), "{way} is there twice");
+                assert!(!row.acts.is_empty(), "{way} is not tried");
+                let is_open = matches!(row.end, End::Open(_));
+                assert_eq!(is_open, row.closed_by.is_empty(), "{way}: what closes it?");
+                assert!(row.lacking.len() < Kernel::ALL.len(), "{way} is tried nowhere");
+            }
+        }
+    }
 
     #[test]
     fn a_stale_or_missing_page_is_told_with_its_line_and_the_remedy() {

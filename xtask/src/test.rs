@@ -238,8 +238,21 @@ fn in_machine(
 
 /// Kernel modules that tests build their networks and mounts with, and kinds of socket that not
 /// every kernel has: where one is missing, the test says that it skips it.
-const MODULES: &[&str] =
-    &["veth", "dummy", "bridge", "overlay", "loop", "af_alg?", "vsock?", "sctp?", "nfnetlink?"];
+const MODULES: &[&str] = &[
+    "veth",
+    "dummy",
+    "bridge",
+    "overlay",
+    "loop",
+    "binfmt_misc",
+    "vfat",
+    "nls_cp437?",
+    "nls_ascii?",
+    "af_alg?",
+    "vsock?",
+    "sctp?",
+    "nfnetlink?",
+];
 
 /// Prints lines as they become whole, with the name of their machine: several print at a time.
 struct Lines<'a> {

@@ -60,6 +60,7 @@ pub(crate) const HOOKS: &[Hook] = &[
     lsm_or("inode_set_acl", "setting access control lists", "judged by inode_setxattr"),
     lsm_or("inode_remove_acl", "removing access control lists", "judged by inode_removexattr"),
     lsm_or("inode_file_setattr", "changing file flags", "judged by file_ioctl"),
+    lsm("path_notify", "watching files and folders"),
     lsm("bprm_check_security", "executing programs"),
     lsm("bprm_committed_creds", "which program a process runs"),
     lsm("mmap_file", "mapping files executable"),
@@ -83,6 +84,7 @@ pub(crate) const HOOKS: &[Hook] = &[
     lsm("task_setrlimit", "limits of other processes"),
     lsm("task_setnice", "priorities of other processes"),
     lsm("task_setscheduler", "scheduling of other processes"),
+    lsm("task_setioprio", "I/O priorities of other processes"),
     lsm("file_ioctl", "typing into terminals, changing file flags"),
     lsm_or("file_ioctl_compat", "the same by the 32-bit call", "judged by file_ioctl"),
     lsm("file_fcntl", "signals by descriptors"),
@@ -105,7 +107,20 @@ pub(crate) const HOOKS: &[Hook] = &[
 mod tests {
     use ringfence_policy::coverage::Part;
 
+    use ringfence_tests::catalogue::{BESIDES_HOOKS, FAMILIES};
+
     use super::HOOKS;
+
+    #[test]
+    fn every_hook_that_the_evasion_catalogue_names_is_attached() {
+        for row in FAMILIES.iter().flat_map(|family| family.rows) {
+            for name in row.closed_by {
+                let is_known = HOOKS.iter().any(|hook| hook.name == *name)
+                    || BESIDES_HOOKS.iter().any(|(other, _)| other == name);
+                assert!(is_known, "{}: {name}", row.way);
+            }
+        }
+    }
 
     #[test]
     fn every_hook_that_an_explanation_names_is_attached() {

@@ -5,11 +5,12 @@
 pub(super) const ALWAYS_REFUSED: &[&str] = &[
     "`bpf()`, and writing to bpffs: in observe mode too",
     "mounts, chroot and pivot_root, user namespaces, and children born in another control group",
-    "the capabilities NET_ADMIN, NET_RAW, SYS_MODULE, SYS_RAWIO, SYS_CHROOT, SYS_PTRACE, \
-     SYS_ADMIN, SYS_BOOT, MKNOD, MAC_*, PERFMON and BPF",
+    "the capabilities NET_ADMIN, NET_RAW, IPC_OWNER, SYS_MODULE, SYS_RAWIO, SYS_CHROOT, \
+     SYS_PTRACE, SYS_PACCT, SYS_ADMIN, SYS_BOOT, SYS_TIME, MKNOD, AUDIT_CONTROL, MAC_*, SYSLOG, \
+     PERFMON and BPF",
     "performance events, and typing into terminals (`TIOCSTI`, `TIOCLINUX`)",
-    "writing to the kernel's own file systems: cgroup, sysfs, tracefs, debugfs, securityfs, and \
-     `/proc` but for the own process's folder",
+    "writing to the kernel's own file systems: cgroup, sysfs, tracefs, debugfs, securityfs, \
+     binfmt_misc, and `/proc` but for the own process's folder",
     "towards processes outside the scope: signals, limits, priorities, scheduling, tracing",
     "sockets other than Unix, TCP, UDP and `NETLINK_ROUTE`, where destinations are governed",
     "what cannot be judged: a path too long, a mount that leads nowhere, a full table",

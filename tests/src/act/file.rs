@@ -33,6 +33,7 @@ pub(super) const ACTS: &[Act] = &[
     ("open-both", |a| opened(a, libc::O_RDWR)),
     ("open-append", |a| opened(a, libc::O_WRONLY | libc::O_APPEND)),
     ("open-truncating", |a| opened(a, libc::O_RDONLY | libc::O_TRUNC)),
+    ("open-neither", |a| opened(a, libc::O_ACCMODE)),
     ("create", |a| opened(a, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)),
     ("create-through", |a| opened(a, libc::O_WRONLY | libc::O_CREAT)),
     ("list", |a| opened(a, libc::O_RDONLY | libc::O_DIRECTORY)),

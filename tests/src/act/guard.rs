@@ -40,12 +40,10 @@ pub(super) const ACTS: &[Act] = &[
     ("read-key", read_key),
     ("new-session-keyring", new_session_keyring),
     ("read-kernel-log", read_kernel_log),
-    ("set-clock", set_clock),
     ("load-module-file", load_module_file),
     ("swap-on", swap_on),
     ("snapshot", snapshot),
-    ("type-into-terminal", |_| type_into_terminal(false)),
-    ("type-into-terminal-32", |_| type_into_terminal(true)),
+    ("type-into-terminal-32", type_into_terminal_32),
 ];
 
 /// A system call given by number, whose pointers are NUL-terminated strings of ours, or null.
@@ -285,14 +283,6 @@ fn read_kernel_log(_: Arguments) -> Done {
     Ok(String::new())
 }
 
-/// Sets the clock to what it says.
-fn set_clock(_: Arguments) -> Done {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    call!(SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut now)?;
-    call!(SYS_clock_settime, libc::CLOCK_REALTIME, &raw const now)?;
-    Ok(String::new())
-}
-
 /// Loads a module that is none, by a descriptor: whoever may is told ENOEXEC.
 fn load_module_file(_: Arguments) -> Done {
     let file = sys::open(b"/proc/self/exe", libc::O_RDONLY, 0)?;
@@ -308,15 +298,11 @@ fn swap_on(a: Arguments) -> Done {
 }
 
 /// Types a character into a terminal of its own making.
-fn type_into_terminal(by_32_bit_call: bool) -> Done {
+fn type_into_terminal_32(_: Arguments) -> Done {
     /// `TIOCSTI`.
     const TYPE: u32 = 0x5412;
     let terminal = sys::open(b"/dev/ptmx", libc::O_RDWR | libc::O_NOCTTY, 0)?;
-    if by_32_bit_call {
-        sys::ioctl_32(terminal.as_raw_fd(), TYPE, b'x'.into())?;
-    } else {
-        call!(SYS_ioctl, terminal.as_raw_fd(), TYPE, c"x".as_ptr())?;
-    }
+    sys::ioctl_32(terminal.as_raw_fd(), TYPE, b'x'.into())?;
     Ok(String::new())
 }
 

@@ -2,9 +2,12 @@
 //! with `async` a worker of the kernel does it.
 
 use std::{
-    ffi::CStr,
-    io,
-    os::fd::{AsRawFd as _, OwnedFd},
+    ffi::{CStr, CString},
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsRawFd as _, OwnedFd, RawFd},
+        unix::net::UnixStream,
+    },
 };
 
 use libc::c_void;
@@ -18,15 +21,30 @@ use crate::sys;
 type Arguments<'a> = &'a [Vec<u8>];
 type Done = Result<String, Trouble>;
 
-/// All of them; those that open and connect take `now` or `async` as their last argument.
+/// All of them; each takes `now` or `async` as its last argument.
 pub(super) const ACTS: &[Act] = &[
     ("uring-open", uring_open),
+    ("uring-open-fixed", uring_open_fixed),
+    ("uring-read-passed", uring_read_passed),
     ("uring-connect", uring_connect),
+    ("uring-unlink", |a| on_names(a, UNLINKAT)),
+    ("uring-mkdir", |a| on_names(a, MKDIRAT)),
+    ("uring-symlink", |a| on_names(a, SYMLINKAT)),
+    ("uring-rename", |a| on_names(a, RENAMEAT)),
+    ("uring-link", |a| on_names(a, LINKAT)),
     ("uring-setup", |_| ring(0)),
     ("uring-sqpoll", |_| ring(SQPOLL)),
     ("uring-personality", uring_personality),
     ("uring-command", uring_command),
 ];
+
+/// `IORING_OP_…`.
+const OPENAT: u8 = 18;
+const RENAMEAT: u8 = 35;
+const UNLINKAT: u8 = 36;
+const MKDIRAT: u8 = 37;
+const SYMLINKAT: u8 = 38;
+const LINKAT: u8 = 39;
 
 /// `struct io_uring_sqe`, as far as these acts need it.
 #[derive(Default)]
@@ -53,8 +71,89 @@ fn flags(word: &[u8]) -> u8 {
     if word == b"async" { 1 << 4 } else { 0 }
 }
 
+/// An entry that opens a file to read.
+fn opening(path: &CStr, how: &[u8]) -> Entry {
+    let (fd, address) = (libc::AT_FDCWD, path.as_ptr() as u64);
+    Entry { operation: OPENAT, flags: flags(how), fd, address, ..Entry::default() }
+}
+
 fn uring_open(a: Arguments) -> Done {
-    open(&sys::text(argument(a, 0)?)?, flags(argument(a, 1)?) != 0)?;
+    let path = sys::text(argument(a, 0)?)?;
+    submit(opening(&path, argument(a, 1)?), |_| Ok(()))?;
+    Ok(String::new())
+}
+
+/// Opens a file into the ring's own table, where it has no descriptor.
+fn uring_open_fixed(a: Arguments) -> Done {
+    let path = sys::text(argument(a, 0)?)?;
+    let mut entry = opening(&path, argument(a, 1)?);
+    // `file_index`: the first of the table, counted from 1.
+    entry.file_index = 1;
+    submit(entry, |ring| register(ring, [-1]))?;
+    Ok(String::new())
+}
+
+/// Gives a ring its own table of files, of one entry; -1 leaves it free.
+fn register(ring: RawFd, file: [RawFd; 1]) -> io::Result<()> {
+    /// `IORING_REGISTER_FILES`.
+    const REGISTER: i64 = 2;
+    let arguments = [ring.into(), REGISTER, file.as_ptr() as i64, 1, 0, 0];
+    // SAFETY: the array is ours, and as long as is said.
+    unsafe { sys::call(libc::SYS_io_uring_register, arguments) }.map(drop)
+}
+
+/// Has whoever serves a Unix socket put a file into the table of a ring, and reads from it there.
+fn uring_read_passed(a: Arguments) -> Done {
+    /// `IORING_OP_READ`, and `IOSQE_FIXED_FILE`.
+    const READ: u8 = 22;
+    const FIXED: u8 = 1;
+    let mut byte = 0_u8;
+    let address = (&raw mut byte) as u64;
+    let server = String::from_utf8_lossy(argument(a, 0)?).into_owned();
+    let entry = Entry { operation: READ, flags: FIXED, address, length: 1, ..Entry::default() };
+    let read = submit(entry, |ring| {
+        register(ring, [-1])?;
+        let mut server = UnixStream::connect(server)?;
+        writeln!(server, "{} {ring}", std::process::id())?;
+        let mut answer = [0];
+        server.read_exact(&mut answer)?;
+        match answer[0] {
+            0 => Ok(()),
+            number => Err(io::Error::from_raw_os_error(number.into())),
+        }
+    })?;
+    if read == 1 { Ok(String::new()) } else { Err(Trouble::Other("nothing was read".into())) }
+}
+
+/// Puts a file into the table of another ring: a message from ring to ring, which no hook sees.
+pub(crate) fn pass(file: RawFd, to: RawFd) -> io::Result<()> {
+    /// `IORING_OP_MSG_RING`, `IORING_MSG_SEND_FD`, `IORING_MSG_RING_CQE_SKIP`.
+    const MESSAGE: u8 = 40;
+    const SEND_FILE: u64 = 1;
+    const NO_COMPLETION: u32 = 1;
+    let mut entry = Entry { operation: MESSAGE, fd: to, address: SEND_FILE, ..Entry::default() };
+    entry.operation_flags = NO_COMPLETION;
+    // Into the first of the table, counted from 1; from the first of ours, counted from 0.
+    entry.file_index = 1;
+    submit(entry, |ring| register(ring, [file])).map(drop)
+}
+
+/// An operation on one name, or on two; both are relative to the current folder.
+fn on_names(a: Arguments, operation: u8) -> Done {
+    let (how, names) = a.split_last().ok_or_else(|| Trouble::Other("which names?".into()))?;
+    let names: Vec<CString> =
+        names.iter().map(|name| sys::text(name)).collect::<io::Result<_>>()?;
+    let [one, two] = [0, 1].map(|index| names.get(index).map_or(0, |name| name.as_ptr() as u64));
+    let mut entry = Entry { operation, flags: flags(how), address: one, ..Entry::default() };
+    entry.fd = libc::AT_FDCWD;
+    entry.offset = two;
+    match operation {
+        MKDIRAT => entry.length = 0o755,
+        // Where the second name is relative to.
+        RENAMEAT | LINKAT => entry.length = libc::AT_FDCWD as u32,
+        _ => {}
+    }
+    submit(entry, |_| Ok(()))?;
     Ok(String::new())
 }
 
@@ -64,12 +163,7 @@ fn uring_open(a: Arguments) -> Done {
 ///
 /// The system calls'.
 pub(super) fn open(path: &CStr, by_worker: bool) -> io::Result<()> {
-    /// `IORING_OP_OPENAT`.
-    const OPENAT: u8 = 18;
-    let address = path.as_ptr() as u64;
-    let flags = if by_worker { flags(b"async") } else { 0 };
-    submit(Entry { operation: OPENAT, flags, fd: libc::AT_FDCWD, address, ..Entry::default() })
-        .map(drop)
+    submit(opening(path, if by_worker { b"async" } else { b"now" }), |_| Ok(())).map(drop)
 }
 
 /// Sets an extended attribute. The kernel leaves this to a worker always.
@@ -80,15 +174,15 @@ pub(super) fn open(path: &CStr, by_worker: bool) -> io::Result<()> {
 pub(super) fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()> {
     /// `IORING_OP_SETXATTR`.
     const SETXATTR: u8 = 42;
-    submit(Entry {
+    let entry = Entry {
         operation: SETXATTR,
         address: name.as_ptr() as u64,
         length: value.len() as u32,
         offset: value.as_ptr() as u64,
         address_3: path.as_ptr() as u64,
         ..Entry::default()
-    })
-    .map(drop)
+    };
+    submit(entry, |_| Ok(())).map(drop)
 }
 
 fn uring_connect(a: Arguments) -> Done {
@@ -98,7 +192,9 @@ fn uring_connect(a: Arguments) -> Done {
     let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
     let (address, offset) = (to.pointer() as u64, u64::from(to.length()));
     let (fd, flags) = (socket.as_raw_fd(), flags(argument(a, 2)?));
-    submit(Entry { operation: CONNECT, flags, fd, offset, address, ..Entry::default() })?;
+    submit(Entry { operation: CONNECT, flags, fd, offset, address, ..Entry::default() }, |_| {
+        Ok(())
+    })?;
     Ok(String::new())
 }
 
@@ -113,7 +209,14 @@ fn ring(flags: u32) -> Done {
 
 /// Has a request done with credentials that were registered before.
 fn uring_personality(_: Arguments) -> Done {
-    submit_as(Entry::default(), true)?;
+    /// `IORING_REGISTER_PERSONALITY`.
+    const REGISTER_PERSONALITY: i64 = 9;
+    // The first that is registered with a ring has the number 1.
+    submit(Entry { personality: 1, ..Entry::default() }, |ring| {
+        let arguments = [i64::from(ring), REGISTER_PERSONALITY, 0, 0, 0, 0];
+        // SAFETY: no memory is involved.
+        unsafe { sys::call(libc::SYS_io_uring_register, arguments) }.map(drop)
+    })?;
     Ok(String::new())
 }
 
@@ -122,7 +225,7 @@ fn uring_command(_: Arguments) -> Done {
     /// `IORING_OP_URING_CMD`.
     const URING_CMD: u8 = 46;
     let file = sys::open(b"/dev/null", libc::O_RDONLY, 0)?;
-    submit(Entry { operation: URING_CMD, fd: file.as_raw_fd(), ..Entry::default() })?;
+    submit(Entry { operation: URING_CMD, fd: file.as_raw_fd(), ..Entry::default() }, |_| Ok(()))?;
     Ok(String::new())
 }
 
@@ -145,22 +248,11 @@ fn set_up(flags: u32) -> io::Result<(OwnedFd, [u32; 30])> {
     Ok((ring.map(sys::owned)?, parameters))
 }
 
-/// Has one entry done by a ring of its own, and gives its result.
-fn submit(entry: Entry) -> io::Result<i32> {
-    submit_as(entry, false)
-}
-
-/// The same, with credentials that are registered for it if so asked.
-fn submit_as(mut entry: Entry, registered: bool) -> io::Result<i32> {
+/// Has one entry done by a ring of its own, once `prepare` has had the ring's descriptor, and
+/// gives its result.
+fn submit(entry: Entry, prepare: impl FnOnce(i32) -> io::Result<()>) -> io::Result<i32> {
     let (ring, parameters) = set_up(0)?;
-    if registered {
-        /// `IORING_REGISTER_PERSONALITY`.
-        const REGISTER_PERSONALITY: i64 = 9;
-        let arguments = [i64::from(ring.as_raw_fd()), REGISTER_PERSONALITY, 0, 0, 0, 0];
-        // SAFETY: no memory is involved.
-        let number = unsafe { sys::call(libc::SYS_io_uring_register, arguments) }?;
-        entry.personality = number as u16;
-    }
+    prepare(ring.as_raw_fd())?;
     let map = |offset: i64| {
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
         // SAFETY: a new mapping at a place of the kernel's choice.

@@ -14,8 +14,8 @@ use crate::{
 pub(super) struct Judge<'a> {
     /// The policy's text.
     pub(super) policy: &'a str,
-    /// What is wrong so far.
-    pub(super) problems: Vec<String>,
+    /// What is wrong so far, with the number of the case.
+    pub(super) problems: Vec<(usize, String)>,
 }
 
 impl Judge<'_> {
@@ -38,8 +38,9 @@ impl Judge<'_> {
             let events: Vec<&Value> =
                 ended.events.iter().filter(|event| is_about(event, &report, &place)).collect();
             if let Err(problem) = self.one(mode, case, &report, &events) {
-                self.problems.push(format!("{mode}: {}: {problem}", words_of(act)));
-                let seen = events.iter().take(4).map(|event| format!("    {event}"));
+                let text = format!("{mode}: {}: {problem}", words_of(act));
+                self.problems.push((number, text));
+                let seen = events.iter().take(4).map(|event| (number, format!("    {event}")));
                 self.problems.extend(seen);
             }
         }
@@ -74,23 +75,26 @@ impl Judge<'_> {
             }
             (_, _, outcome) => return Err(format!("there is {outcome}")),
         }
+        if refusal.actions.is_empty() {
+            return Ok(());
+        }
         let fitting = |event: &&&Value| {
-            let is = |field: &str, words: &[&str]| {
-                event[field].as_str().is_some_and(|word| words.contains(&word))
+            let is = |field: &str, words: &str| {
+                event[field].as_str().is_some_and(|is| words.split('|').any(|word| word == is))
             };
             let shown = event["object"].to_string().replace("\\\\", "\\");
             event["verdict"] == verdict
-                && is("action", &refusal.actions)
-                && is("reason", &refusal.reasons)
+                && is("action", refusal.actions)
+                && is("reason", refusal.reasons)
                 && refusal.shows.is_none_or(|text| shown.contains(text))
         };
         let Some(event) = events.iter().find(fitting) else {
-            let (actions, reasons) = (refusal.actions.join("|"), refusal.reasons.join("|"));
+            let (actions, reasons) = (refusal.actions, refusal.reasons);
             return Err(format!("no event has {verdict} {actions}, {reasons}"));
         };
         self.decider(refusal.by, event)?;
-        // What /proc asks of ptrace it answers with an error of its own.
-        let told = is_denied && event["action"] != "ptrace";
+        // What a call asks of ptrace, or of capabilities, it may answer with an error of its own.
+        let told = is_denied && event["action"] != "ptrace" && event["action"] != "capability";
         let errno = refusal.errno.filter(|_| told).map(sys::errno_name);
         match errno.is_none_or(|errno| event["errno"] == errno.as_str()) {
             true => Ok(()),
@@ -122,7 +126,7 @@ impl Judge<'_> {
     }
 }
 
-fn words_of(act: &str) -> String {
+pub(super) fn words_of(act: &str) -> String {
     let words: Vec<String> =
         words::split(act).iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
     let text = words.join(" ");
