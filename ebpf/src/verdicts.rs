@@ -187,7 +187,7 @@ pub(crate) fn remember(task: &mut Task, table: &Table, location: Location, state
         allowed &= !Right::Write.bit();
     }
     let folder = room.folder;
-    let slot = slot(&mut task.verdicts, location.dentry);
+    let slot = slot(&mut task.verdicts, number(&mut room.number, location.dentry));
     // Nothing that is half written is taken for whole, whatever comes between.
     slot.folder = 0;
     slot.mount = location.mount;
