@@ -118,6 +118,15 @@ pub fn cell<I: Image + ?Sized>(image: &I, state: u32, right: Right) -> Option<Ce
     Some(Cell(image.word(at)?))
 }
 
+/// Whether files can be judged that go by names in other letters too.
+///
+/// Where a file system does not tell upper from lower case, a rule that denies a name does not
+/// speak of the others. A list of what is allowed does: none of them is in it.
+#[inline(always)]
+pub fn may_fold<I: Image + ?Sized>(image: &I) -> bool {
+    image.word(header::DENIES_PATHS) == Some(0)
+}
+
 /// Whether any right of the set is governed: if not, the path need not be looked at.
 #[inline(always)]
 pub fn governs<I: Image + ?Sized>(image: &I, rights: u32) -> bool {
@@ -143,14 +152,16 @@ fn answer<I: Image + ?Sized>(image: &I, state: u32, rights: u32) -> Answer {
 /// Those rights of the set that are allowed on the path that led to `state`, with no event.
 #[inline(always)]
 pub fn allowed<I: Image + ?Sized>(image: &I, state: u32, rights: &[Right]) -> u32 {
-    let mut allowed = 0;
+    let mut allowed = 0_u64;
     for &right in rights {
         let answer = Answer::of(image, cell(image, state, right), Reason::FsViolation);
         if answer.strictness() == 0 {
-            allowed |= right.bit();
+            allowed |= right.bit() as u64;
         }
+        // Or the verifier follows every set of rights separately.
+        allowed = image.blur(allowed);
     }
-    allowed
+    allowed as u32
 }
 
 /// A word of the header that is a cell.

@@ -75,6 +75,8 @@ pub mod header {
     pub const STATES: u32 = 64;
     /// Cell: whether anonymous memory may become executable.
     pub const EXEC_ANONYMOUS: u32 = 72;
+    /// 1 when a rule of a document denies paths, else 0.
+    pub const DENIES_PATHS: u32 = 76;
 }
 
 /// Bounds-checked reads from an image.

@@ -46,6 +46,7 @@ layout! {
     dentry_name = "dentry" "d_name.name",
     dentry_name_length = "dentry" "d_name.len",
     dentry_inode = "dentry" "d_inode",
+    dentry_flags = "dentry" "d_flags",
     dentry_superblock = "dentry" "d_sb",
     vfsmount_root = "vfsmount" "mnt_root",
     vfsmount_superblock = "vfsmount" "mnt_sb",

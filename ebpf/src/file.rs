@@ -99,6 +99,9 @@ pub(crate) fn resolve(
             if rights & CHANGES != 0 && magic == magic::PROC && !own_process {
                 return Err(guard::decide_control(&table));
             }
+            if room.folds != 0 && !files::may_fold(&table) {
+                return Err(files::violation(&table, Reason::PathUnresolved));
+            }
             Ok(walk(table, room))
         }
         Ascent::TooLong => Err(files::violation(&table, Reason::PathTooLong)),

@@ -158,6 +158,9 @@ const OUTSIDE: u32 = 3;
 const MAX_COMPONENTS: u32 = 2112;
 /// Turns of the climb, with those that begin it again: hundreds of times for a usual path.
 const MAX_TURNS: u32 = 3 * MAX_COMPONENTS;
+/// `DCACHE_OP_HASH`: the file system finds the name under others too, such as those in other
+/// letters.
+const FOLDS: u32 = 1;
 /// Longest name (`NAME_MAX`).
 const NAME_BYTES: u64 = 255;
 
@@ -195,6 +198,8 @@ pub(crate) struct PathRoom {
     outcome: u32,
     /// The first mount's root has been passed.
     crossed: u32,
+    /// [`FOLDS`], where a name of the path goes by other letters too.
+    pub(crate) folds: u32,
     /// The file is below the own process's folder in a procfs.
     own_process: u32,
     /// Where the path begins.
@@ -217,6 +222,7 @@ impl PathRoom {
         self.outcome = CLIMBING;
         self.crossed = 0;
         self.last_length = 0;
+        self.folds = 0;
         self.own_process = 0;
     }
 
@@ -315,6 +321,7 @@ fn step(room: &mut PathRoom) -> u32 {
     if !prepend(room) {
         return TOO_LONG;
     }
+    room.folds |= read_u32(room.dentry + offset!(dentry_flags)) & FOLDS;
     if is_first {
         room.folder = parent;
         room.name_length = room.last_length;

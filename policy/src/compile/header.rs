@@ -3,7 +3,7 @@
 use ringfence_common::{Cell, Right, Verdict};
 
 use super::rules::{PathLayer, RuleBook, exec_after_start, exec_anonymous, refusal};
-use crate::boundary::{Boundary, Mode};
+use crate::boundary::{Boundary, Effect, Mode};
 
 /// Words of the same names in [`ringfence_common::image::header`].
 pub(super) struct Header {
@@ -14,6 +14,7 @@ pub(super) struct Header {
     pub(super) guard_violation: Cell,
     pub(super) exec_after_start: Cell,
     pub(super) exec_anonymous: Cell,
+    pub(super) denies_paths: u32,
 }
 
 impl Header {
@@ -33,8 +34,13 @@ impl Header {
             guard_violation: guard_violation(boundaries),
             exec_after_start: exec_after_start(boundaries, book),
             exec_anonymous: exec_anonymous(boundaries, book),
+            denies_paths: boundaries.iter().any(denies_paths).into(),
         }
     }
+}
+
+fn denies_paths(boundary: &Boundary) -> bool {
+    boundary.path_rules.iter().any(|rule| rule.effect == Effect::Deny)
 }
 
 fn path_modes(boundaries: &[Boundary]) -> impl Iterator<Item = Mode> {

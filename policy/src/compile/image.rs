@@ -89,6 +89,7 @@ pub(super) fn write(header: &Header, paths: &PathTable, addresses: &Addresses) -
         (word::GUARD_VIOLATION, header.guard_violation.0),
         (word::EXEC_AFTER_START, header.exec_after_start.0),
         (word::EXEC_ANONYMOUS, header.exec_anonymous.0),
+        (word::DENIES_PATHS, header.denies_paths),
         (word::STATES, paths.accepts.len() as u32),
     ];
     for (at, value) in words {

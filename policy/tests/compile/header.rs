@@ -53,6 +53,15 @@ fn what_no_group_governs_is_allowed() {
 }
 
 #[test]
+fn the_header_says_whether_any_rule_denies_paths() {
+    let rule = |effect| {
+        with_rule(files(Mode::Enforce), effect, Rights::READ, GlobSyntax::Component, "/srv/**")
+    };
+    assert_eq!(read(&[rule(Effect::Allow)], word::DENIES_PATHS), 0);
+    assert_eq!(read(&[rule(Effect::Allow), rule(Effect::Deny)], word::DENIES_PATHS), 1);
+}
+
+#[test]
 fn governed_are_the_rights_of_all_groups_together() {
     let boundaries = [files(Mode::Observe), with_group(nothing("x"), Rights::EXEC, Mode::Enforce)];
     let all = Right::ALL.iter().fold(0, |set, right| set | right.bit());

@@ -1,6 +1,6 @@
 //! Names that are long, deep or odd: judged rightly, or refused with the reason.
 
-use super::{By, Family, Row, Stage, UNLISTED, open, refused};
+use super::{By, Family, Row, Stage, UNLISTED, refused};
 
 pub(super) const FAMILY: Family = Family {
     title: "Long, deep and odd names",
@@ -94,12 +94,13 @@ const ROWS: &[Row] = &[
         "fs_violation",
         By::Any,
     ),
-    open(
+    refused(
         "What a rule denies, in other letters, on a file system that does not tell upper from lower \
-         case (FAT, exFAT, NTFS, ext4 with `casefold`)",
+         case (FAT; exFAT, NTFS and ext4 with `casefold` are told by the same mark)",
+        &["file_open"],
         &["open-read {room}/fat/SECRET"],
-        "There the kernel calls a file what the first to open it typed, and rules compare bytes. A \
-         list of what is allowed holds: what it does not name is refused in whatever letters. Do \
-         not rely on `deny` below such a file system.",
+        "read",
+        "path_unresolved",
+        By::Nothing,
     ),
 ];
