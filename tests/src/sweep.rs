@@ -36,8 +36,8 @@ pub(crate) const TESTS: &[Test] =
 
 const POLICY: &str = r#"boundary: 1
 files:
-  - { path: "/", allow: [read, write] }
-  - { path: "/**", allow: [read, write] }
+  - { path: "/", allow: [read, write, device] }
+  - { path: "/**", allow: [read, write, device] }
 exec:
   - { path: "/**", allow: true }
 "#;
