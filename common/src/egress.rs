@@ -54,6 +54,8 @@ fn lookup<I: Image + ?Sized>(
     protocol: Protocol,
     port: u16,
 ) -> Option<Cell> {
+    // As many ways lead to these numbers as addresses have forms; the verifier follows one.
+    let address = Address { high: image.blur(address.high), low: image.blur(address.low) };
     let leaf = match address.as_v4() {
         Some(number) => {
             let base = image.word(header::V4)?;
@@ -69,10 +71,11 @@ fn lookup<I: Image + ?Sized>(
             image.word(leaves.wrapping_add(index.wrapping_mul(4)))?
         }
     };
-    let leaf = match protocol {
-        Protocol::Tcp => leaf,
-        Protocol::Udp => leaf.wrapping_add(8),
+    let further = match protocol {
+        Protocol::Tcp => 0,
+        Protocol::Udp => 8,
     };
+    let leaf = image.blur(leaf.wrapping_add(further) as u64) as u32;
     let base = image.word(leaf)?;
     let count = image.word(leaf.wrapping_add(4))?;
     let index = Search::new(base, 8, count, 0, port as u64).run(image)?;
@@ -106,6 +109,7 @@ impl Search {
         if self.high == 0 || self.high > MAX_INTERVALS {
             return None;
         }
+        self.stride = image.blur(self.stride as u64) as u32;
         image.repeat(SEARCH_STEPS + 1, &mut self, |image, search| search.halve(image));
         if self.failed { None } else { Some(self.low) }
     }

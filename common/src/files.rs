@@ -60,8 +60,16 @@ impl Right {
 
 /// Rights over what a name stands for, whose gain a new name is checked for. The others are
 /// rights over the name itself.
-const CONTENT_RIGHTS: [Right; 5] =
-    [Right::Read, Right::Write, Right::Exec, Right::Metadata, Right::Device];
+const CONTENT_RIGHTS: u32 = Right::Read.bit()
+    | Right::Write.bit()
+    | Right::Exec.bit()
+    | Right::Metadata.bit()
+    | Right::Device.bit();
+
+/// How many rights there are.
+const COLUMNS: u32 = Right::ALL.len() as u32;
+/// Where no image has bytes, however many columns further.
+const NOWHERE: u32 = u32::MAX - 4 * COLUMNS;
 
 /// The state in which no path can match any more.
 pub const DEAD: u32 = 0;
@@ -105,17 +113,21 @@ impl Walker {
     }
 }
 
+/// Where the cells of `state` stand, one for each right.
+#[inline(always)]
+fn row<I: Image + ?Sized>(image: &I, state: u32) -> u32 {
+    let row = || {
+        let accepts = image.word(header::ACCEPTS)?;
+        let entry = image.half(accepts.checked_add(state.checked_mul(2)?)?)?;
+        image.word(header::ENTRIES)?.checked_add(entry as u32 * ENTRY_BYTES)
+    };
+    image.blur(row().unwrap_or(NOWHERE) as u64) as u32
+}
+
 /// The cell for `right` in `state`.
 #[inline(always)]
 pub fn cell<I: Image + ?Sized>(image: &I, state: u32, right: Right) -> Option<Cell> {
-    if state > 0xffff {
-        return None;
-    }
-    let accepts = image.word(header::ACCEPTS)?;
-    let entry = image.half(accepts.wrapping_add(state * 2))? as u32;
-    let entries = image.word(header::ENTRIES)?;
-    let at = entries.wrapping_add(entry * ENTRY_BYTES + right as u32 * 4);
-    Some(Cell(image.word(at)?))
+    image.word(row(image, state).wrapping_add(right as u32 * 4)).map(Cell)
 }
 
 /// Whether files can be judged that go by names in other letters too.
@@ -136,32 +148,41 @@ pub fn governs<I: Image + ?Sized>(image: &I, rights: u32) -> bool {
     }
 }
 
-/// The strictest answer to a set of rights; among equals the first in column order names the rule.
-#[inline(always)]
-fn answer<I: Image + ?Sized>(image: &I, state: u32, rights: u32) -> Answer {
-    let mut answer = Answer::ALLOW;
-    for right in Right::ALL {
-        if rights & right.bit() != 0 {
-            answer =
-                answer.stricter(Answer::of(image, cell(image, state, right), Reason::FsViolation));
-        }
-    }
-    answer
+/// What is asked of a row's columns, one after the other.
+struct Question {
+    /// Where the column's cell stands.
+    at: u32,
+    /// The rights that are asked for; the lowest bit is that of this column.
+    rights: u32,
+    /// The strictest answer to them; among equals the first in column order names the rule.
+    answer: Answer,
+    /// All rights that are allowed, of those that were looked at in the highest bits.
+    allowed: u32,
 }
 
-/// Those rights of the set that are allowed on the path that led to `state`, with no event.
-#[inline(always)]
-pub fn allowed<I: Image + ?Sized>(image: &I, state: u32, rights: &[Right]) -> u32 {
-    let mut allowed = 0_u64;
-    for &right in rights {
-        let answer = Answer::of(image, cell(image, state, right), Reason::FsViolation);
-        if answer.strictness() == 0 {
-            allowed |= right.bit() as u64;
-        }
-        // Or the verifier follows every set of rights separately.
-        allowed = image.blur(allowed);
+impl Question {
+    #[inline(always)]
+    fn put<I: Image + ?Sized>(image: &I, state: u32, rights: u32) -> Self {
+        let rights = image.blur(rights as u64) as u32;
+        let mut all = Self { at: row(image, state), rights, answer: Answer::ALLOW, allowed: 0 };
+        image.repeat(COLUMNS, &mut all, |image, all| {
+            let answer = Answer::of(image, image.word(all.at).map(Cell), Reason::FsViolation);
+            if all.rights & 1 != 0 {
+                all.answer = all.answer.stricter(answer);
+            }
+            all.allowed = (all.allowed | answer.is_allow() << COLUMNS) >> 1;
+            all.rights >>= 1;
+            all.at = all.at.wrapping_add(4);
+            true
+        });
+        all
     }
-    allowed as u32
+}
+
+/// The strictest answer to a set of rights.
+#[inline(always)]
+fn answer<I: Image + ?Sized>(image: &I, state: u32, rights: u32) -> Answer {
+    Question::put(image, state, rights).answer
 }
 
 /// A word of the header that is a cell.
@@ -174,6 +195,13 @@ fn fixed<I: Image + ?Sized>(image: &I, at: u32, reason: Reason) -> Answer {
 #[inline(always)]
 pub fn decide<I: Image + ?Sized>(image: &I, state: u32, rights: u32) -> Decision {
     answer(image, state, rights).decision()
+}
+
+/// The same, with the set of all rights that are allowed there without an event.
+#[inline(always)]
+pub fn decide_all<I: Image + ?Sized>(image: &I, state: u32, rights: u32) -> (Decision, u32) {
+    let all = Question::put(image, state, rights);
+    (all.answer.decision(), all.allowed)
 }
 
 /// How code comes to be executed.
@@ -220,20 +248,41 @@ pub fn violation<I: Image + ?Sized>(image: &I, reason: Reason) -> Decision {
     fixed(image, header::FILES_VIOLATION, reason).decision()
 }
 
+/// What two rows are compared for, one column after the other.
+struct Comparison {
+    old: u32,
+    new: u32,
+    /// The lowest bit is that of this column.
+    rights: u32,
+    exchanges: bool,
+    answer: Answer,
+}
+
 /// Whether a new name would allow what the old name does not: the strictest of the refusals that
-/// it would lift.
+/// it would lift. Of names that trade places, this holds both ways.
 #[inline(always)]
-fn widens<I: Image + ?Sized>(image: &I, old: u32, new: u32) -> Answer {
-    let mut all = Answer::ALLOW;
-    for right in CONTENT_RIGHTS {
-        let before = Answer::of(image, cell(image, old, right), Reason::RightsWidened);
-        let after = Answer::of(image, cell(image, new, right), Reason::RightsWidened);
-        // From a refusal to an observation is a gain too.
-        if after.strictness() < before.strictness() {
-            all = all.stricter(before);
+fn widens<I: Image + ?Sized>(image: &I, old: u32, new: u32, exchanges: bool) -> Answer {
+    let rights = image.blur(CONTENT_RIGHTS as u64) as u32;
+    let (old, new) = (row(image, old), row(image, new));
+    let mut all = Comparison { old, new, rights, exchanges, answer: Answer::ALLOW };
+    image.repeat(COLUMNS, &mut all, |image, all| {
+        if all.rights & 1 != 0 {
+            let at = |row| Answer::of(image, image.word(row).map(Cell), Reason::RightsWidened);
+            let (old, new) = (at(all.old), at(all.new));
+            // From a refusal to an observation is a gain too.
+            if new.strictness() < old.strictness() {
+                all.answer = all.answer.stricter(old);
+            }
+            if all.exchanges && old.strictness() < new.strictness() {
+                all.answer = all.answer.stricter(new);
+            }
         }
-    }
-    all
+        all.rights >>= 1;
+        all.old = all.old.wrapping_add(4);
+        all.new = all.new.wrapping_add(4);
+        true
+    });
+    all.answer
 }
 
 /// Whether what lies below two folders is ruled alike: the automaton is in the same state after
@@ -265,21 +314,19 @@ pub struct Move {
 /// names that trade places, this holds both ways.
 #[inline(always)]
 pub fn decide_rename<I: Image + ?Sized>(image: &I, one: Move) -> Decision {
+    // Or the verifier follows each combination of these to the end.
+    let is = |flag: bool| image.blur(flag as u64) & 1 != 0;
     let (mut at_old, mut at_new) = (Right::Delete.bit(), Right::Create.bit());
-    if one.replaces || one.exchanges {
+    if is(one.replaces) || is(one.exchanges) {
         at_new |= Right::Delete.bit();
     }
-    if one.exchanges {
+    if is(one.exchanges) {
         at_old |= Right::Create.bit();
     }
-    let (at_old, at_new) = (image.blur(at_old as u64) as u32, image.blur(at_new as u64) as u32);
     let mut all = answer(image, one.old, at_old).stricter(answer(image, one.new, at_new));
     // A folder's own name gives rights too: to list it.
-    all = all.stricter(widens(image, one.old, one.new));
-    if one.exchanges {
-        all = all.stricter(widens(image, one.new, one.old));
-    }
-    if one.is_folder && !ruled_alike(image, one.old, one.new) {
+    all = all.stricter(widens(image, one.old, one.new, is(one.exchanges)));
+    if is(one.is_folder) && !ruled_alike(image, one.old, one.new) {
         all = all.stricter(fixed(image, header::FILES_VIOLATION, Reason::RightsWidened));
     }
     all.decision()
@@ -290,6 +337,6 @@ pub fn decide_rename<I: Image + ?Sized>(image: &I, one: Move) -> Decision {
 pub fn decide_link<I: Image + ?Sized>(image: &I, old: u32, new: u32) -> Decision {
     answer(image, old, Right::Write.bit())
         .stricter(answer(image, new, Right::Create.bit()))
-        .stricter(widens(image, old, new))
+        .stricter(widens(image, old, new, false))
         .decision()
 }

@@ -15,7 +15,7 @@ use aya_ebpf::{
 };
 use ringfence_common::{
     Action, Decision, Verdict,
-    event::{Destination, EXE_BYTES, Event, PATH_BYTES},
+    event::{Destination, Event, PATH_BYTES},
 };
 
 use crate::{
@@ -165,9 +165,10 @@ fn reserved(
         lost();
         return;
     };
-    // SAFETY: the reserved room is one Event, every byte of which is written here.
+    // SAFETY: the reserved room is one Event, whose every bit pattern is one, and every member of
+    // which is written here but `exe`, whose length is 0: clearing it would be a loop of its own
+    // in each of the programs.
     let event = unsafe { &mut *entry.as_mut_ptr() };
-    event.exe = [0; EXE_BYTES];
     event.exe_length = 0;
     event.ppid = 0;
     describe(event, action, decision, errno, *to);

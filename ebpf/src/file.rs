@@ -11,7 +11,7 @@ use ringfence_common::{
 use crate::{
     content,
     emit::{self, EACCES},
-    kernel::{number, offset, read_u16, read_u32, read_u64, setting, typed, typed_u16, typed_u32},
+    kernel::{number, offset, read_u16, read_u32, setting, typed, typed_u16, typed_u32},
     network,
     path::{Ascent, Location, PathRoom, climb, magic},
     scope::{Task, governed, second_path},
@@ -126,22 +126,36 @@ fn concerns(table: Table, rights: u32) -> bool {
 }
 
 /// Judges one location for a set of rights.
+///
+/// Where no policy is about files, a device is judged too: not by its name, but by what it is.
 #[inline(never)]
 pub(crate) fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, action: Action) -> i32 {
+    const DEVICE: u32 = Right::Device.bit();
     let Some(table) = table() else { return -EACCES };
-    if !concerns(table, rights) {
+    let location = Location { mount, dentry };
+    let inode = location.inode();
+    let is_device = rights & DEVICE != 0 && !files::governs(&table, DEVICE);
+    if if is_device { is_harmless_device(inode) } else { !concerns(table, rights) } {
         return 0;
     }
-    let location = Location { mount, dentry };
     let decision = match resolve(&mut task.room, table, location, rights) {
+        // For the event; the answer is the same whatever the path.
+        _ if is_device => guard::decide_device(&table),
         Ok(state) => {
-            verdicts::remember(task, &table, location, state);
-            files::decide(&table, state, rights)
+            let (decision, allowed) = files::decide_all(&table, state, rights);
+            verdicts::remember(task, &table, location, allowed);
+            decision
         }
         Err(decision) => decision,
     };
-    let inode = Location { mount, dentry }.inode();
     emit::paths(task, action, content::keep(inode, rights, decision), None)
+}
+
+/// Whether an inode is a device that does no more than a file would.
+#[inline(always)]
+fn is_harmless_device(inode: u64) -> bool {
+    read_u16(inode + offset!(inode_mode)) & FILE_TYPE == CHARACTER_DEVICE
+        && guard::is_harmless_device(read_u32(inode + offset!(inode_device)))
 }
 
 /// Judges a hook whose arguments are a folder's `struct path` and an entry in it.
@@ -167,23 +181,6 @@ fn judge_path(ctx: &LsmContext, action: Action, right: Right) -> i32 {
         let location = Location::of_path(address(ctx, 0));
         judge(task, location.mount, location.dentry, right.bit(), action)
     })
-}
-
-/// Judges a device where no policy is about files: not by its name, but by what it is.
-#[inline(never)]
-fn judge_device(task: &mut Task, file: u64, action: Action) -> i32 {
-    let Some(table) = table() else { return -EACCES };
-    let inode = read_u64(file + offset!(file_inode));
-    let kind = read_u16(inode + offset!(inode_mode)) & FILE_TYPE;
-    if kind == CHARACTER_DEVICE
-        && guard::is_harmless_device(read_u32(inode + offset!(inode_device)))
-    {
-        return 0;
-    }
-    // For the event; the answer is the same whatever the path.
-    let location = Location::of_file(file);
-    climb(location, location.magic(), &mut task.room);
-    emit::paths(task, action, guard::decide_device(&table), None)
 }
 
 /// Judges a file that is being opened, or received.
@@ -218,8 +215,7 @@ fn judge_file(ctx: &LsmContext) -> i32 {
             let inode = typed(file, offset!(file_inode)) as *const u8;
             typed_u16(inode, offset!(inode_mode)) & FILE_TYPE
         };
-        let is_device = rights != 0 && matches!(kind, CHARACTER_DEVICE | BLOCK_DEVICE);
-        if is_device {
+        if rights != 0 && matches!(kind, CHARACTER_DEVICE | BLOCK_DEVICE) {
             // Which no verdict that is remembered has.
             rights |= Right::Device.bit();
         }
@@ -236,10 +232,6 @@ fn judge_file(ctx: &LsmContext) -> i32 {
         let mount = number(&mut task.room.number, mount);
         let entry = number(&mut task.room.number, entry);
         let action = if rights & Right::Write.bit() != 0 { Action::Write } else { Action::Read };
-        if is_device && !table().is_some_and(|table| files::governs(&table, Right::Device.bit())) {
-            let file = number(&mut task.room.number, file as u64);
-            return judge_device(task, file, action);
-        }
         let rights = table().map_or(rights, |table| table.blur(rights as u64) as u32);
         judge(task, mount, entry, rights, action)
     })

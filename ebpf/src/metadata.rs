@@ -11,13 +11,13 @@ use aya_ebpf::{
     macros::{btf_map, lsm},
     programs::LsmContext,
 };
-use ringfence_common::{Action, Decision, Reason, Right, Verdict, event::PATH_BYTES, files};
+use ringfence_common::{Action, Decision, Reason, Right, event::PATH_BYTES, files};
 
 use crate::{
     emit::{self, EACCES},
-    file::{address, judge, resolve},
+    file::{address, resolve},
     kernel::{current, in_borrowed_credentials, offset, opaque, read_u32, read_u64, setting},
-    path::{Location, PathRoom, magic},
+    path::{Location, magic},
     scope::{Task, TaskStorage, governed},
     table::{Table, table},
 };
@@ -34,9 +34,6 @@ const MAX_MOUNTS: u32 = 1 << 16;
 /// Mounts of one file system in the task's namespace that are judged.
 const MAX_JUDGED: u32 = 16;
 
-const ALLOW: u32 = Verdict::Allow as u32;
-const DENY: u32 = Verdict::Deny as u32;
-
 /// Where the names of an entry are looked for. In a map, as [`PathRoom`] is.
 #[repr(C)]
 struct Search {
@@ -47,10 +44,8 @@ struct Search {
     head: u64,
     /// The link to the next mount.
     link: u64,
-    /// The `struct vfsmount` by which the strictest answer came.
-    chosen: u64,
-    /// The verdict of that answer as a number.
-    strictness: u32,
+    /// A name of the entry is refused.
+    refused: u32,
     /// Mounts in the task's namespace.
     seen: u32,
     /// Those of them that the entry is in.
@@ -66,7 +61,7 @@ static SEARCHES: TaskStorage<Search> = TaskStorage::new();
 #[repr(C)]
 struct Turn {
     search: *mut Search,
-    room: *mut PathRoom,
+    task: *mut Task,
     table: Table,
 }
 
@@ -95,12 +90,11 @@ fn judge_everywhere(task: &mut Task, dentry: u64) -> i32 {
     search.namespace = read_u64(nsproxy + offset!(nsproxy_mount));
     search.head = superblock + offset!(superblock_mounts);
     search.link = read_u64(search.head);
-    search.chosen = 0;
-    search.strictness = ALLOW;
+    search.refused = 0;
     search.seen = 0;
     search.named = 0;
     search.ended = 0;
-    let mut context = Turn { search, room: &mut task.room, table };
+    let mut context = Turn { search, task: &raw mut *task, table };
     // SAFETY: `turn` has the type that bpf_loop calls, and the context outlives the loop.
     unsafe { bpf_loop(MAX_MOUNTS, turn as *mut c_void, (&raw mut context).cast(), 0) };
     // Pipes, memfds and the like, as in `resolve`.
@@ -110,22 +104,23 @@ fn judge_everywhere(task: &mut Task, dentry: u64) -> i32 {
     {
         return 0;
     }
-    let is_whole = search.ended != 0 || search.strictness == DENY;
-    if !is_whole || search.named == 0 {
+    if search.refused != 0 {
+        return -EACCES;
+    }
+    if search.ended == 0 || search.named == 0 {
         task.room.position = PATH_BYTES as u32;
         let decision = files::violation(&table, Reason::PathUnresolved);
         return emit::paths(task, Action::Metadata, decision, None);
     }
-    // Once more, for the path that the event shows.
-    judge(task, search.chosen, dentry, Right::Metadata.bit(), Action::Metadata)
+    0
 }
 
 /// Looks at one mount of the file system.
 extern "C" fn turn(_: u32, context: *mut Turn) -> i64 {
-    // SAFETY: bpf_loop passes the context that `judge_everywhere` gave it, and search and room
+    // SAFETY: bpf_loop passes the context that `judge_everywhere` gave it, and search and task
     // are borrowed there.
-    let (context, search, room) =
-        unsafe { (&*context, &mut *(*context).search, &mut *(*context).room) };
+    let (context, search, task) =
+        unsafe { (&*context, &mut *(*context).search, &mut *(*context).task) };
     // Older kernels have a ring of links, newer a chain. A link of a ring that leads nowhere is
     // that of a mount that was taken away just now: the end is not reached then.
     if search.link == search.head || (search.link == 0 && setting!(next_mount_target) == 0) {
@@ -144,7 +139,7 @@ extern "C" fn turn(_: u32, context: *mut Turn) -> i64 {
         return 1;
     }
     let location = Location { mount: mount + offset!(mount_vfsmount), dentry: search.dentry };
-    let decision = match resolve(room, context.table, location, Right::Metadata.bit()) {
+    let decision = match resolve(&mut task.room, context.table, location, Right::Metadata.bit()) {
         Ok(state) => files::decide(&context.table, state, Right::Metadata.bit()),
         Err(decision) => decision,
     };
@@ -153,12 +148,9 @@ extern "C" fn turn(_: u32, context: *mut Turn) -> i64 {
         return 0;
     }
     search.named += 1;
-    let strictness = decision.verdict as u32;
-    if search.named == 1 || strictness > search.strictness {
-        search.chosen = location.mount;
-        search.strictness = strictness;
-    }
-    (strictness == DENY) as i64
+    // Told of each name that is not simply allowed, and at once: the room has its path now.
+    search.refused = (emit::paths(task, Action::Metadata, decision, None) != 0) as u32;
+    search.refused as i64
 }
 
 /// `security_inode_setattr([mapping,] struct dentry *dentry, struct iattr *attr)`: every change of

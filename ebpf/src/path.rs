@@ -317,12 +317,12 @@ fn step(room: &mut PathRoom) -> u32 {
     if parent == room.dentry || parent == 0 {
         return OUTSIDE;
     }
-    let is_first = room.crossed == 0 && room.position == PATH_BYTES as u32;
     if !prepend(room) {
         return TOO_LONG;
     }
     room.folds |= read_u32(room.dentry + offset!(dentry_flags)) & FOLDS;
-    if is_first {
+    // Asked here and not before, or the verifier follows the copying of a name for either answer.
+    if room.crossed == 0 && room.folder == 0 {
         room.folder = parent;
         room.name_length = room.last_length;
     }

@@ -24,7 +24,7 @@ use aya_ebpf::{
     maps::Array,
     programs::LsmContext,
 };
-use ringfence_common::{Image as _, Right, Verdict, event::PATH_BYTES, files, image::header};
+use ringfence_common::{Image as _, Right, Verdict, event::PATH_BYTES, image::header};
 
 use crate::{
     content,
@@ -46,8 +46,11 @@ const NAME_BYTES: u32 = 24;
 const LIFETIME: u64 = 20_000;
 /// Rights of which verdicts are remembered: what else is asked of programs and devices is more
 /// than their names say.
-const RIGHTS: [Right; 5] =
-    [Right::Read, Right::Write, Right::Create, Right::Delete, Right::Metadata];
+const RIGHTS: u32 = Right::Read.bit()
+    | Right::Write.bit()
+    | Right::Create.bit()
+    | Right::Delete.bit()
+    | Right::Metadata.bit();
 
 /// How many folders have got a directory entry since the programs were loaded.
 #[map]
@@ -167,10 +170,10 @@ fn words(name: u64, length: u32) -> Option<[u64; 3]> {
     (failed == 0).then_some(words)
 }
 
-/// Remembers what is allowed on the entry whose path has just been put together in the task's room
-/// and led to this state.
+/// Remembers what is allowed on the entry whose path has just been put together in the task's
+/// room.
 #[inline(always)]
-pub(crate) fn remember(task: &mut Task, table: &Table, location: Location, state: u32) {
+pub(crate) fn remember(task: &mut Task, table: &Table, location: Location, allowed: u32) {
     let room = &mut task.room;
     let (length, moment) = (room.name_length, room.begun);
     let may_change_root =
@@ -181,11 +184,9 @@ pub(crate) fn remember(task: &mut Task, table: &Table, location: Location, state
     if is_guarded(location.magic()) {
         return;
     }
-    let mut allowed = files::allowed(table, state, &RIGHTS);
-    if content::is_asked() {
-        // Whether a file may be written is asked of the file too, and not of its name alone.
-        allowed &= !Right::Write.bit();
-    }
+    // Where rules name contents, whether a file may be written is asked of the file too.
+    let rights = if content::is_asked() { RIGHTS & !Right::Write.bit() } else { RIGHTS };
+    let allowed = allowed & rights;
     let folder = room.folder;
     let slot = slot(&mut task.verdicts, number(&mut room.number, location.dentry));
     // Nothing that is half written is taken for whole, whatever comes between.
