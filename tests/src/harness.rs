@@ -3,6 +3,7 @@
 mod traces;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{Read as _, Write as _},
     path::{Path, PathBuf},
@@ -189,12 +190,15 @@ pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
     // SAFETY: no memory is involved.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
     let mut counts = [0_usize; 3];
+    let mut ended = BTreeMap::new();
     for (index, (name, _)) in tests.iter().enumerate() {
         if !name.contains(&options.filter) {
             continue;
         }
         let start = Instant::now();
+        let before = Traces::now();
         let (problem, skipped, notes) = run_apart(options, index);
+        ended.extend(before.programs().into_iter().map(|program| (program, *name)));
         let seconds = start.elapsed().as_secs_f32();
         match &problem {
             None => say(&format!("ok {name}\n  {seconds:.1} s")),
@@ -209,9 +213,26 @@ pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
         counts[usize::from(problem.is_some())] += 1;
         counts[2] += skipped.len();
     }
+    let problem = not_freed(&ended);
+    match &problem {
+        None => say(&format!("ok {FREED}")),
+        Some(problem) => say(&format!("FAILED {FREED}: {problem}")),
+    }
+    counts[usize::from(problem.is_some())] += 1;
     let [passed, failed, skipped] = counts;
     say(&format!("vm-tests: {passed} passed, {failed} failed, {skipped} skipped"));
     ExitCode::from(u8::from(failed > 0))
+}
+
+/// What holds after all tests.
+const FREED: &str = "every program that was loaded for a test is freed again";
+
+/// Which of the programs that tests have loaded and ended are there still.
+fn not_freed(ended: &BTreeMap<u32, &str>) -> Option<String> {
+    let left = traces::not_freed(&ended.keys().copied().collect());
+    let tests: BTreeSet<&str> = left.iter().filter_map(|id| ended.get(id).copied()).collect();
+    let tests: Vec<&str> = tests.into_iter().collect();
+    (!left.is_empty()).then(|| format!("{} are left, of: {}", left.len(), tests.join("; ")))
 }
 
 fn say(line: &str) {
@@ -254,7 +275,6 @@ const ROW: &str = "row: ";
 /// Runs a test in a process of its own and looks at what it leaves behind. Gives what is wrong,
 /// if anything, what was skipped, and what was noted.
 fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>, Vec<String>) {
-    let before = Traces::now();
     let (ended_well, output) = match run_process(options, index) {
         Ok(ended) => ended,
         Err(error) => (false, format!("the test could not be run: {error}")),
@@ -267,7 +287,7 @@ fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>, V
     let is_other =
         |line: &&str| !["skipped ", "noted ", ROW].iter().any(|word| line.starts_with(word));
     let mut lines: Vec<&str> = output.lines().filter(is_other).collect();
-    let leaks = before.leaks();
+    let leaks = Traces::leaks();
     if !ended_well && lines.is_empty() {
         lines.push("it ended without a word");
     }

@@ -156,7 +156,7 @@ fn start_until(context: &Context, script: &str, file: &str) -> Result<Running, F
     let running = example(context, script).start()?;
     let start = Instant::now();
     while fs::symlink_metadata(file).is_err() {
-        if start.elapsed() > Duration::from_secs(30) {
+        if start.elapsed() > Duration::from_secs(120) {
             sys::kill(running.process(), libc::SIGKILL)?;
             let ended = running.end()?;
             return Err(Failure::new("the script does not begin").with(ended.said()));

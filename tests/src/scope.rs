@@ -48,7 +48,8 @@ impl Cgroup {
 
     fn take(&self, process: u32) -> Result<(), Failure> {
         let mut procs = fs::File::options().write(true).open(self.0.join("cgroup.procs"))?;
-        Ok(procs.write_all(process.to_string().as_bytes())?)
+        let moved = procs.write_all(process.to_string().as_bytes());
+        moved.map_err(|error| Failure::new(format!("moving process {process}: {error}")))
     }
 }
 
@@ -100,7 +101,10 @@ fn moved(context: &mut Context) -> Result<(), Failure> {
     let (running, process) = start_waiting(context, &base)?;
     let base_below = context.room.join("below");
     let (below, process_below) = start_waiting(context, &base_below)?;
-    other.take(process)?;
+    if let Err(failure) = other.take(process) {
+        fs::write(base.join("work/go"), "")?;
+        return Err(failure.with(running.end()?.said()));
+    }
     let cgroup = fs::read_to_string(format!("/proc/{process}/cgroup"))?;
     ensure(cgroup.contains("rf-test-elsewhere"), || "the process was not moved".into())?;
     let own = fs::read_to_string(format!("/proc/{process_below}/cgroup"))?;

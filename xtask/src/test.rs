@@ -61,9 +61,9 @@ const ENVIRONMENTS: &[Environment] = &[
     Environment { programs: true, ..Environment::new("6.12-programs", "6.12") },
 ];
 
-/// How many virtual machines run at a time. Two would leave the host's two processors idle while
-/// their kernels wait for each other to let go of programs.
-const AT_A_TIME: usize = 3;
+/// How many virtual machines run at a time. With fewer the host's two processors are idle while
+/// kernels wait for themselves to let go of programs.
+const AT_A_TIME: usize = 4;
 
 /// How long the tests of one environment may take.
 const LIMIT: Duration = Duration::from_secs(70 * 60);

@@ -241,12 +241,13 @@ impl Programs {
     }
 
     /// Takes the programs out of force and removes their pins.
+    ///
+    /// The pins go last: who removes the last reference to a link waits until the kernel has
+    /// detached it, a tenth of a second each, but the kernel removes those of files by itself.
     pub(crate) fn remove(self) {
-        for link in self.links {
+        drop((self.links, self.object));
+        for name in HOOKS.iter().map(|hook| hook.name).chain([members::TASKS, members::CLOSING]) {
             // What cannot be unpinned is cleaned up by the next start.
-            drop(link.unpin());
-        }
-        for name in [members::TASKS, members::CLOSING] {
             let _ = fs::remove_file(self.pins.join(name));
         }
         let _ = fs::remove_dir(&self.pins);

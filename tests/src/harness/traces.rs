@@ -11,7 +11,7 @@ use std::{
 
 use crate::sys;
 
-/// How long what a test ended may take to be gone: the kernel frees programs in its own time.
+/// How long what a test ended may take to be gone.
 const SETTLING: Duration = Duration::from_secs(60);
 
 /// What ringfence or a test might leave in the kernel.
@@ -22,43 +22,58 @@ pub(super) struct Traces {
 impl Traces {
     /// What is there now.
     pub(super) fn now() -> Self {
-        Self { programs: sys::bpf_programs().unwrap_or_default().into_iter().collect() }
+        Self { programs: programs() }
     }
 
-    /// What is left now that was not there before, once the kernel has had time; it is removed,
-    /// so that the next test is not blamed for it.
-    pub(super) fn leaks(&self) -> Vec<String> {
-        let start = Instant::now();
-        loop {
-            let found = self.look();
-            if found.is_empty() || start.elapsed() > SETTLING {
-                if !found.is_empty() {
-                    clean();
-                }
-                return found;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn look(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        found.extend(children().map(|process| format!("it left the process {process} behind")));
-        for folder in ["/sys/fs/cgroup/ringfence", "/sys/fs/bpf/ringfence"] {
-            if Path::new(folder).exists() {
-                let below = Command::new("find").arg(folder).args(["-type", "d"]).output();
-                let below = below.map(|output| output.stdout).unwrap_or_default();
-                let below = String::from_utf8_lossy(&below).trim_end().replace('\n', ", ");
-                found.push(format!("it left {below} behind"));
-            }
-        }
-        let programs = sys::bpf_programs().unwrap_or_default();
-        let more = programs.iter().filter(|program| !self.programs.contains(program)).count();
-        if more > 0 {
-            found.push(format!("it left {more} BPF programs behind"));
+    /// What is left now that was not there before; it is removed, so that the next test is not
+    /// blamed for it.
+    pub(super) fn leaks() -> Vec<String> {
+        let found = settled(look);
+        if !found.is_empty() {
+            clean();
         }
         found
     }
+
+    /// BPF programs that were not there before. The kernel takes its time to free them.
+    pub(super) fn programs(&self) -> BTreeSet<u32> {
+        programs().difference(&self.programs).copied().collect()
+    }
+}
+
+/// Those BPF programs that are still there once the kernel has had time to free them.
+pub(super) fn not_freed(ended: &BTreeSet<u32>) -> Vec<u32> {
+    settled(|| programs().intersection(ended).copied().collect())
+}
+
+fn programs() -> BTreeSet<u32> {
+    sys::bpf_programs().unwrap_or_default().into_iter().collect()
+}
+
+/// What is still found after some time; nothing, as soon as nothing is.
+fn settled<T>(look: impl Fn() -> Vec<T>) -> Vec<T> {
+    let start = Instant::now();
+    loop {
+        let found = look();
+        if found.is_empty() || start.elapsed() > SETTLING {
+            return found;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn look() -> Vec<String> {
+    let mut found = Vec::new();
+    found.extend(children().map(|process| format!("it left the process {process} behind")));
+    for folder in ["/sys/fs/cgroup/ringfence", "/sys/fs/bpf/ringfence"] {
+        if Path::new(folder).exists() {
+            let below = Command::new("find").arg(folder).args(["-type", "d"]).output();
+            let below = below.map(|output| output.stdout).unwrap_or_default();
+            let below = String::from_utf8_lossy(&below).trim_end().replace('\n', ", ");
+            found.push(format!("it left {below} behind"));
+        }
+    }
+    found
 }
 
 /// A process that was left to us. Those that have ended are forgotten.
