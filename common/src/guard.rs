@@ -63,6 +63,15 @@ pub fn decide<I: Image + ?Sized>(image: &I, action: Action) -> Decision {
     }
 }
 
+/// The answer to making an io_uring.
+#[inline(always)]
+pub fn decide_ring<I: Image + ?Sized>(image: &I) -> Decision {
+    match image.word(header::IO_URING) {
+        Some(word) => Decision::of(Cell(word), Reason::ForbiddenUring),
+        None => Decision::deny(Reason::TableCorrupt),
+    }
+}
+
 /// Whether a character device is good for nothing but itself: null, zero, full, random, urandom,
 /// tty, ptmx, and the ends of pseudo-terminals (`Documentation/admin-guide/devices.txt`).
 ///

@@ -73,6 +73,8 @@ pub mod header {
     pub const EXEC_AFTER_START: u32 = 60;
     /// Number of states.
     pub const STATES: u32 = 64;
+    /// Cell: whether an io_uring may be made.
+    pub const IO_URING: u32 = 68;
     /// Cell: whether anonymous memory may become executable.
     pub const EXEC_ANONYMOUS: u32 = 72;
     /// 1 when a rule of a document denies paths, else 0.

@@ -45,6 +45,7 @@ layout! {
     dentry_parent = "dentry" "d_parent",
     dentry_name = "dentry" "d_name.name",
     dentry_name_length = "dentry" "d_name.len",
+    qstr_name = "qstr" "name",
     dentry_inode = "dentry" "d_inode",
     dentry_flags = "dentry" "d_flags",
     dentry_superblock = "dentry" "d_sb",

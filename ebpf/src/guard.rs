@@ -72,6 +72,32 @@ refused! {
     uring_cmd => Uring;
 }
 
+#[inline(always)]
+fn judge_ring() -> i32 {
+    governed(Action::Uring, EPERM, |task| {
+        let Some(table) = table() else { return -EPERM };
+        emit::going(task, Action::Uring, guard::decide_ring(&table), &NOWHERE)
+    })
+}
+
+/// `security_uring_allowed(void)`, since Linux 6.15: making an io_uring.
+#[lsm(hook = "uring_allowed")]
+pub fn uring_allowed(_: LsmContext) -> i32 {
+    judge_ring()
+}
+
+/// `security_inode_init_security_anon(struct inode *inode, const struct qstr *name, const struct
+/// inode *context_inode)`: the file of an io_uring, which has this name in every kernel.
+#[lsm(hook = "inode_init_security_anon")]
+pub fn inode_init_security_anon(ctx: LsmContext) -> i32 {
+    const NAME: &[u8; 8] = b"[io_urin";
+    let name = read_u64(address(&ctx, 1) + offset!(qstr_name));
+    if read_u64(name) != u64::from_le_bytes(*NAME) {
+        return 0;
+    }
+    judge_ring()
+}
+
 /// `READING_FIRMWARE` and `LOADING_FIRMWARE` (`enum kernel_read_file_id` and
 /// `kernel_load_data_id`): by drivers, for whoever opens the device.
 const FIRMWARE: u32 = 1;

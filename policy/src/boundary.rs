@@ -233,6 +233,8 @@ pub struct Boundary {
     pub no_exec_after_start: Option<(Mode, Place)>,
     /// Set when no anonymous memory may become executable.
     pub no_anonymous_code: Option<(Mode, Place)>,
+    /// Whether io_urings may be made, where the document says so.
+    pub io_uring: Option<Rings>,
     /// The destinations, when governed.
     pub egress: Option<Egress>,
     /// The ports on which others than the scope may be served, when governed. Not compiled yet.
@@ -253,6 +255,15 @@ pub enum Baseline {
     Libraries,
     /// What every program needs, and the system's programs.
     Programs,
+}
+
+/// Whether io_urings may be made. What is done with one is judged all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rings {
+    /// What a refusal does; `None` where they may be made.
+    pub refused: Option<Mode>,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// The ports on which others than the scope may be served.
@@ -313,6 +324,7 @@ impl Boundary {
             baseline: Baseline::default(),
             no_exec_after_start: None,
             no_anonymous_code: None,
+            io_uring: None,
             egress: None,
             listen: None,
             sockets: None,
@@ -356,6 +368,9 @@ impl Boundary {
         {
             *exec_mode = mode;
         }
+        if let Some(refused) = self.io_uring.as_mut().and_then(|rings| rings.refused.as_mut()) {
+            *refused = mode;
+        }
         if let Some(listen) = &mut self.listen {
             listen.mode = mode;
         }
@@ -365,15 +380,16 @@ impl Boundary {
         self
     }
 
-    /// The modes of what is said about all programs alike.
-    pub(crate) fn exec_modes(&self) -> impl Iterator<Item = Mode> {
+    /// The modes of what is refused in one word, without a list of rules.
+    pub(crate) fn single_modes(&self) -> impl Iterator<Item = Mode> {
+        let rings = self.io_uring.as_ref().and_then(|rings| rings.refused);
         let both = [&self.no_exec_after_start, &self.no_anonymous_code];
-        both.into_iter().flatten().map(|(mode, _)| *mode)
+        both.into_iter().flatten().map(|(mode, _)| *mode).chain(rings)
     }
 
     /// Whether the document governs nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.path_groups.is_empty() && self.egress.is_none() && self.exec_modes().next().is_none()
+        self.path_groups.is_empty() && self.egress.is_none() && self.single_modes().next().is_none()
     }
 }
 

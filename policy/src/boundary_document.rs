@@ -9,7 +9,7 @@ pub(crate) use groups::RIGHTS;
 pub use model::*;
 
 use crate::{
-    boundary::{Baseline, Mode, Place},
+    boundary::{Baseline, Mode, Place, Rings},
     diagnostic::code,
     document::{Span, Spanned},
     lowering::Lowering,
@@ -43,6 +43,13 @@ pub(crate) fn lower(document: &Document, lowering: &mut Lowering<'_>) {
         && field.value == Some(AnonymousCode::Deny)
     {
         lowering.boundary.no_anonymous_code = Some((mode, field.key.place.clone()));
+    }
+    if let Some(field) = &document.io_uring
+        && let Some(word) = field.value
+    {
+        let place = field.key.place.clone();
+        let refused = (word == RingWord::Deny).then_some(mode);
+        lowering.boundary.io_uring = Some(Rings { refused, place });
     }
     if let Some(group) = Group::of("egress", &document.egress, mode) {
         groups::egress(&group, lowering);

@@ -105,6 +105,8 @@ pub enum Subject {
     ExecAfterStart,
     /// Making anonymous memory executable.
     ExecAnonymous,
+    /// Making an io_uring.
+    Ring,
     /// Making a socket of a kind that no policy lists.
     OtherSocket,
     /// Acts against the boundary itself: mounts, namespaces, processes outside.
@@ -173,6 +175,7 @@ pub fn differences(old: Side<'_>, new: Side<'_>) -> Comparison {
     for (at, subject) in [
         (header::EXEC_AFTER_START, Subject::ExecAfterStart),
         (header::EXEC_ANONYMOUS, Subject::ExecAnonymous),
+        (header::IO_URING, Subject::Ring),
         (header::SOCKET_VIOLATION, Subject::OtherSocket),
         (header::GUARD_VIOLATION, Subject::Guard),
     ] {

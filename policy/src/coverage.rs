@@ -36,6 +36,8 @@ pub enum Part {
     LaterPrograms,
     /// Whether anonymous memory may become executable.
     AnonymousCode,
+    /// Whether an io_uring may be made.
+    Rings,
     /// Which destinations may be reached.
     Destinations,
     /// Everything that is governed.
@@ -67,6 +69,9 @@ const FILES: &[&str] = &[
 /// Hooks that judge programs.
 const PROGRAMS: &[&str] = &["bprm_check_security", "mmap_file", "file_mprotect"];
 
+/// Hooks that judge whether an io_uring is made.
+const RINGS: &[&str] = &["uring_allowed", "inode_init_security_anon"];
+
 /// Hooks that judge destinations.
 const DESTINATIONS: &[&str] = &[
     "socket_create",
@@ -81,12 +86,13 @@ const DESTINATIONS: &[&str] = &[
 
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Files,
         Self::Programs,
         Self::Paths,
         Self::LaterPrograms,
         Self::AnonymousCode,
+        Self::Rings,
         Self::Destinations,
         Self::All,
     ];
@@ -99,12 +105,14 @@ impl Part {
             Self::Paths => &[Self::Files, Self::Programs],
             Self::LaterPrograms => &[Self::LaterPrograms],
             Self::AnonymousCode => &[Self::AnonymousCode],
+            Self::Rings => &[Self::Rings],
             Self::Destinations => &[Self::Destinations],
             Self::All => &[
                 Self::Files,
                 Self::Programs,
                 Self::LaterPrograms,
                 Self::AnonymousCode,
+                Self::Rings,
                 Self::Destinations,
             ],
         }
@@ -118,14 +126,15 @@ impl Part {
             Self::Paths => [FILES, PROGRAMS].concat(),
             Self::LaterPrograms => vec!["bprm_check_security"],
             Self::AnonymousCode => vec!["mmap_file", "file_mprotect"],
+            Self::Rings => RINGS.to_vec(),
             Self::Destinations => DESTINATIONS.to_vec(),
-            Self::All => [FILES, PROGRAMS, DESTINATIONS].concat(),
+            Self::All => [FILES, PROGRAMS, RINGS, DESTINATIONS].concat(),
         }
     }
 
     /// Whether it is a list of rules, and not one rule by itself.
     pub(crate) const fn has_rules(self) -> bool {
-        !matches!(self, Self::LaterPrograms | Self::AnonymousCode)
+        !matches!(self, Self::LaterPrograms | Self::AnonymousCode | Self::Rings)
     }
 
     /// The word for the part in JSON.
@@ -136,6 +145,7 @@ impl Part {
             Self::Paths => "paths",
             Self::LaterPrograms => "later_programs",
             Self::AnonymousCode => "anonymous_code",
+            Self::Rings => "io_uring",
             Self::Destinations => "destinations",
             Self::All => "all",
         }
@@ -149,6 +159,7 @@ impl Part {
             Self::Paths => "files and programs",
             Self::LaterPrograms => "programs after the first",
             Self::AnonymousCode => "anonymous executable memory",
+            Self::Rings => "io_urings",
             Self::Destinations => "destinations",
             Self::All => "everything that is governed",
         }

@@ -8,7 +8,7 @@ use crate::{
     Document, PathMapping,
     boundary::{
         Baseline, Boundary, Budgets, Effect, Egress, EgressRule, GlobSyntax, Mode, PathRule, Place,
-        Protocol, Rights, Target, hexadecimal,
+        Protocol, Rights, Rings, Target, hexadecimal,
     },
     boundary_document::RIGHTS,
     diagnostic::visible,
@@ -71,6 +71,10 @@ fn write(boundary: &Boundary, path_map: &[PathMapping], out: &mut String) -> fmt
     if let Some((_, place)) = &boundary.no_anonymous_code {
         writeln!(out, "exec_anonymous: deny{}", Origin(place))?;
     }
+    if let Some(Rings { refused, place }) = &boundary.io_uring {
+        let word = refused.map_or("allow", |_| "deny");
+        writeln!(out, "io_uring: {word}{}", Origin(place))?;
+    }
     if let Some(Egress { mode: own, rules, .. }) = &boundary.egress {
         write_group(out, "egress", *own, mode, rules, egress_rule)?;
     }
@@ -92,7 +96,7 @@ fn write(boundary: &Boundary, path_map: &[PathMapping], out: &mut String) -> fmt
 fn main_mode(boundary: &Boundary) -> Mode {
     let groups = boundary.path_groups.iter().map(|group| group.mode);
     let egress = boundary.egress.iter().map(|egress| egress.mode);
-    boundary.exec_modes().chain(groups).chain(egress).next().unwrap_or(Mode::Enforce)
+    boundary.single_modes().chain(groups).chain(egress).next().unwrap_or(Mode::Enforce)
 }
 
 fn write_group<'a, T: 'a>(

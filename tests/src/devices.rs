@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const POLICY: &str = r#"boundary: 1
+io_uring: allow
 files:
   - { path: "/**", allow: [read, write] }
   - { path: "{room}/*/work/given", allow: [device] }

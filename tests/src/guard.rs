@@ -86,6 +86,7 @@ fn the_kernel(context: &mut Context) -> Result<(), Failure> {
 }
 
 fn rings(context: &mut Context) -> Result<(), Failure> {
+    let text = POLICY.replace("boundary: 1\n", "boundary: 1\nio_uring: allow\n");
     let forbidden = |act: &str| refused(act, EPERM, "uring", "forbidden_uring", By::Any);
     let cases = [
         works("uring-setup"),
@@ -95,7 +96,10 @@ fn rings(context: &mut Context) -> Result<(), Failure> {
         forbidden("uring-personality"),
         forbidden("uring-command"),
     ];
-    Attack { policy: POLICY, prepare, observe: true }.run(context, &cases)
+    Attack { policy: &text, prepare, observe: true }.run(context, &cases)?;
+    let denied = POLICY.replace("boundary: 1\n", "boundary: 1\nio_uring: deny\n");
+    let by_rule = refused("uring-setup", EPERM, "uring", "forbidden_uring", By::Rule("io_uring:"));
+    Attack { policy: &denied, prepare, observe: true }.run(context, &[by_rule])
 }
 
 fn traced(context: &mut Context) -> Result<(), Failure> {

@@ -19,6 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const POLICY: &str = r#"boundary: 1
+io_uring: allow
 files:
   - { path: "{room}/*/work", allow: [read] }
   - { path: "{room}/*/work/**", allow: [read, write] }

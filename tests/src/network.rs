@@ -29,6 +29,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 const POLICY: &str = r#"boundary: 1
+io_uring: allow
 egress:
   - { cidr: "127.0.0.1/32", ports: [8080], protocol: tcp }
   - { cidr: "127.0.0.1/32", ports: [5300], protocol: udp }
@@ -45,6 +46,7 @@ fn nothing(_: &Path) -> std::io::Result<()> {
 
 /// The same where files are governed too: whatever comes from another process is judged.
 const FILES_TOO: &str = r#"boundary: 1
+io_uring: allow
 files:
   - { path: "{room}/**", allow: [read, write] }
 egress:

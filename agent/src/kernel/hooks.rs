@@ -93,6 +93,8 @@ pub(crate) const HOOKS: &[Hook] = &[
     lsm("syslog", "the kernel's log"),
     lsm("key_alloc", "making keys"),
     lsm("key_permission", "keyrings"),
+    lsm_or("uring_allowed", "making io_urings", "judged by inode_init_security_anon"),
+    lsm("inode_init_security_anon", "making io_urings"),
     lsm("uring_sqpoll", "threads that work for an io_uring"),
     lsm("uring_override_creds", "io_uring requests with other credentials"),
     lsm("uring_cmd", "io_uring requests to drivers"),

@@ -125,6 +125,9 @@ model! {
         /// `deny`: memory may become executable only as what an executable file holds; `allow` is
         /// the default.
         optional exec_anonymous: AnonymousCode => Kernel(Part::AnonymousCode),
+        /// `allow`: io_urings may be made, each of whose operations is judged like the system call;
+        /// `deny` is the default.
+        optional io_uring: RingWord => Kernel(Part::Rings),
         /// Destinations.
         optional egress: Rules<DestinationRule> [Group(&DESTINATION)]
             => Kernel(Part::Destinations),
@@ -241,6 +244,14 @@ words! {
     /// Whether memory that no file stands behind may become executable.
     pub enum AnonymousCode {
         /// It may: just-in-time compilers need it.
+        Allow = "allow",
+        /// It may not.
+        Deny = "deny",
+    }
+
+    /// Whether an io_uring may be made.
+    pub enum RingWord {
+        /// It may.
         Allow = "allow",
         /// It may not.
         Deny = "deny",

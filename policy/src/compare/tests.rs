@@ -66,6 +66,7 @@ impl Policy {
             Subject::Lookup { name } => by_name(hosts::decide_lookup(&self.boundaries, name)),
             Subject::ExecAfterStart => word(header::EXEC_AFTER_START),
             Subject::ExecAnonymous => word(header::EXEC_ANONYMOUS),
+            Subject::Ring => word(header::IO_URING),
             Subject::OtherSocket => word(header::SOCKET_VIOLATION),
             Subject::Guard => word(header::GUARD_VIOLATION),
         }
@@ -163,6 +164,7 @@ fn a_policy_that_only_observes_differs_wherever_the_other_refuses() {
     assert_eq!(
         told,
         [
+            "Ring: deny, observe",
             "OtherSocket: deny, observe",
             "Guard: deny, observe",
             "read /: deny 3, observe 4",

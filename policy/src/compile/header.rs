@@ -2,7 +2,7 @@
 
 use ringfence_common::{Cell, Right, Verdict};
 
-use super::rules::{PathLayer, RuleBook, exec_after_start, exec_anonymous, refusal};
+use super::rules::{PathLayer, RuleBook, exec_after_start, exec_anonymous, io_uring, refusal};
 use crate::boundary::{Boundary, Effect, Mode};
 
 /// Words of the same names in [`ringfence_common::image::header`].
@@ -13,6 +13,7 @@ pub(super) struct Header {
     pub(super) socket_violation: Cell,
     pub(super) guard_violation: Cell,
     pub(super) exec_after_start: Cell,
+    pub(super) io_uring: Cell,
     pub(super) exec_anonymous: Cell,
     pub(super) denies_paths: u32,
 }
@@ -26,12 +27,14 @@ impl Header {
         };
         let rights = Right::ALL.into_iter().filter(governed);
         let egress = || boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
+        let guard_violation = guard_violation(boundaries);
         Self {
             governed_rights: rights.fold(0, |set, right| set | right.bit()),
             governs_egress: egress().count().min(1) as u32,
             files_violation: refusal(path_modes(boundaries)),
             socket_violation: refusal(egress().map(|egress| egress.mode)),
-            guard_violation: guard_violation(boundaries),
+            guard_violation,
+            io_uring: io_uring(boundaries, guard_violation, book),
             exec_after_start: exec_after_start(boundaries, book),
             exec_anonymous: exec_anonymous(boundaries, book),
             denies_paths: boundaries.iter().any(denies_paths).into(),
@@ -54,7 +57,7 @@ fn guard_violation(boundaries: &[Boundary]) -> Cell {
     let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
     let modes = path_modes(boundaries)
         .chain(egress.map(|egress| egress.mode))
-        .chain(boundaries.iter().flat_map(Boundary::exec_modes));
+        .chain(boundaries.iter().flat_map(Boundary::single_modes));
     match refusal(modes) {
         Cell::ALLOW => Cell::new(Verdict::Deny, 0),
         cell => cell,

@@ -88,6 +88,7 @@ pub(super) fn write(header: &Header, paths: &PathTable, addresses: &Addresses) -
         (word::SOCKET_VIOLATION, header.socket_violation.0),
         (word::GUARD_VIOLATION, header.guard_violation.0),
         (word::EXEC_AFTER_START, header.exec_after_start.0),
+        (word::IO_URING, header.io_uring.0),
         (word::EXEC_ANONYMOUS, header.exec_anonymous.0),
         (word::DENIES_PATHS, header.denies_paths),
         (word::STATES, paths.accepts.len() as u32),

@@ -205,6 +205,19 @@ pub(super) fn exec_anonymous(boundaries: &[Boundary], book: &mut RuleBook) -> Ce
     one_rule(rules, "no anonymous memory becomes executable", book)
 }
 
+/// The answer to making an io_uring: what else would change the boundary is answered likewise,
+/// unless a boundary says that it may be made, and none that it may not.
+pub(super) fn io_uring(boundaries: &[Boundary], guard: Cell, book: &mut RuleBook) -> Cell {
+    let rings = boundaries.iter().filter_map(|boundary| boundary.io_uring.as_ref());
+    let refused: Vec<_> =
+        rings.map(|rings| rings.refused.map(|mode| (mode, rings.place.clone()))).collect();
+    if refused.iter().all(Option::is_none) && !refused.is_empty() {
+        return Cell::ALLOW;
+    }
+    let refused = one_rule(refused.iter(), "no io_uring is made", book);
+    strictest([refused, guard].into_iter())
+}
+
 fn one_rule<'a>(
     rules: impl Iterator<Item = &'a Option<(Mode, Place)>>,
     text: &str,

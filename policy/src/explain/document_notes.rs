@@ -39,7 +39,9 @@ pub(super) fn note(document: &Document, path: &str, parent: Option<&Node>) -> No
                 .map(|_| "left to the airlock of the policy.yaml".to_owned()),
             ..Note::sets_free()
         },
-        (Content::Boundary(_), "exec_after_start" | "exec_anonymous") => Note::sets_free(),
+        (Content::Boundary(_), "exec_after_start" | "exec_anonymous" | "io_uring") => {
+            Note::sets_free()
+        }
         (Content::Boundary(_), "path_map") => Note {
             remark: Some("acts on the paths of the documents that are given with it".to_owned()),
             ..Note::sets_free()

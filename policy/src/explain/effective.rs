@@ -135,6 +135,7 @@ fn group(part: Part, boundaries: &[Boundary]) -> Group {
     let free = governed_by.is_empty().then_some(match part {
         Part::LaterPrograms => "a program may be executed after the first",
         Part::AnonymousCode => "anonymous memory may become executable",
+        Part::Rings => "io_urings may be made",
         Part::Programs if boundaries.iter().any(|one| one.no_exec_after_start.is_some()) => {
             "the first program may be any"
         }
@@ -155,6 +156,7 @@ fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
         }
         Part::LaterPrograms => (&boundary.no_exec_after_start.as_ref()?.1, 0, Vec::new()),
         Part::AnonymousCode => (&boundary.no_anonymous_code.as_ref()?.1, 0, Vec::new()),
+        Part::Rings => (&boundary.io_uring.as_ref()?.place, 0, Vec::new()),
         part => {
             let rights = if part == Part::Programs { Rights::EXEC } else { Rights::ABOUT_FILES };
             let is_of = |rule: &&PathRule| !rule.rights.common(rights).is_empty();
@@ -173,7 +175,8 @@ fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
 /// A process that could leave its boundary makes every other answer worthless: one group in
 /// enforce mode is enough.
 fn always_mode(boundaries: &[Boundary]) -> Mode {
-    let parts = [Part::Paths, Part::LaterPrograms, Part::AnonymousCode, Part::Destinations];
+    let parts =
+        [Part::Paths, Part::LaterPrograms, Part::AnonymousCode, Part::Rings, Part::Destinations];
     let mut modes =
         boundaries.iter().flat_map(|boundary| parts.map(|part| mode_of(part, boundary))).flatten();
     match modes.next() {

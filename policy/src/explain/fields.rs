@@ -257,6 +257,7 @@ pub(super) fn mode_of(part: Part, boundary: &Boundary) -> Option<Mode> {
         Part::Paths => over(Rights::FILES.and(Rights::EXEC)),
         Part::LaterPrograms => boundary.no_exec_after_start.as_ref().map(|(mode, _)| *mode),
         Part::AnonymousCode => boundary.no_anonymous_code.as_ref().map(|(mode, _)| *mode),
+        Part::Rings => boundary.io_uring.as_ref().and_then(|rings| rings.refused),
         Part::Destinations => boundary.egress.as_ref().map(|egress| egress.mode),
         Part::All => None,
     }

@@ -8,6 +8,8 @@ pub(super) const ALWAYS_REFUSED: &[&str] = &[
     "the capabilities NET_ADMIN, NET_RAW, IPC_OWNER, SYS_MODULE, SYS_RAWIO, SYS_CHROOT, \
      SYS_PTRACE, SYS_PACCT, SYS_ADMIN, SYS_BOOT, SYS_TIME, MKNOD, AUDIT_CONTROL, MAC_*, SYSLOG, \
      PERFMON and BPF",
+    "io_urings, unless a document says `io_uring: allow`, and of those that are allowed what goes \
+     beyond the process itself",
     "performance events, and typing into terminals (`TIOCSTI`, `TIOCLINUX`)",
     "writing to the kernel's own file systems: cgroup, sysfs, tracefs, debugfs, securityfs, \
      binfmt_misc, and `/proc` but for the own process's folder",
@@ -19,7 +21,6 @@ pub(super) const ALWAYS_REFUSED: &[&str] = &[
 /// What no boundary of this version holds. `README.md`, "What it does not protect against yet".
 pub(super) const OUTSIDE: &[&str] = &[
     "`stat`, `readlink`, and whether a name exists",
-    "times, extended attributes and ACLs of files",
     "Unix sockets: whoever may traverse to one may connect to it",
     "serving: bind, listen and accept; TCP packets of accepted connections pass",
     "host names are looked up once, at the start; a pattern of host names matches no address",

@@ -206,6 +206,8 @@ pub(super) const fn what_becomes(part: Part, mode: Mode) -> &'static str {
         (Part::LaterPrograms, Mode::Observe) => "observe, a program after the first is recorded",
         (Part::AnonymousCode, Mode::Enforce) => "enforce, no anonymous memory becomes executable",
         (Part::AnonymousCode, Mode::Observe) => "observe, what becomes executable is recorded",
+        (Part::Rings, Mode::Enforce) => "enforce, no io_uring is made",
+        (Part::Rings, Mode::Observe) => "observe, an io_uring that is made is recorded",
         (_, Mode::Enforce) => "enforce, what no rule allows is refused",
         (_, Mode::Observe) => "observe, what no rule allows is let through and recorded",
     }

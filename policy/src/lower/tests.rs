@@ -72,6 +72,7 @@ exec: [{ path: /usr/bin/*, allow: true }, { path: /usr/bin/su, allow: false },
     fsverity: \"sha256:4d248ca542a24fc62d1c43b916eae5016878e2533c88238480b26128a1f1af95\" }]
 exec_after_start: deny
 exec_anonymous: deny
+io_uring: deny
 egress:
   mode: enforce
   rules:
@@ -84,7 +85,7 @@ budgets: { wall_clock: 1500ms, output_bytes: 1MiB, connections: 1, processes: 2,
         Dialect::Boundary,
     ),
     ("boundary: 1\nbaseline: none\nfiles: []\nexec: []\negress: []\n", Dialect::Boundary),
-    ("boundary: 1\nbaseline: programs\nexec: []\n", Dialect::Boundary),
+    ("boundary: 1\nbaseline: programs\nexec: []\nio_uring: allow\n", Dialect::Boundary),
 ];
 
 /// A stream of documents, each read alone.
@@ -109,6 +110,9 @@ fn meaning(mut boundary: Boundary) -> String {
         [&mut boundary.no_exec_after_start, &mut boundary.no_anonymous_code].into_iter().flatten()
     {
         *place = nowhere.clone();
+    }
+    if let Some(rings) = &mut boundary.io_uring {
+        rings.place = nowhere.clone();
     }
     if let Some(egress) = &mut boundary.egress {
         (egress.place, egress.is_rule) = (nowhere.clone(), false);

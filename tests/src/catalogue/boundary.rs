@@ -31,6 +31,15 @@ const ROWS: &[Row] = &[
         By::Any,
     )
     .always(EPERM),
+    refused(
+        "An io_uring, where the policy does not allow any",
+        &["uring_allowed", "inode_init_security_anon"],
+        &["uring-setup"],
+        "uring",
+        "forbidden_uring",
+        By::Any,
+    )
+    .errno(EPERM),
     // Debian's kernel asks for a capability first, and says EACCES.
     refused(
         "`perf_event_open`",

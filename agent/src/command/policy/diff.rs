@@ -135,6 +135,7 @@ fn in_two_words(subject: &Subject) -> (&'static str, String) {
         Subject::Lookup { name } => ("resolve", name.clone()),
         Subject::ExecAfterStart => (Right::Exec.name(), "any program after the first".into()),
         Subject::ExecAnonymous => (Right::Exec.name(), "anonymous memory".into()),
+        Subject::Ring => ("uring", "any io_uring".into()),
         Subject::OtherSocket => ("socket", "of any kind that no policy lists".into()),
         Subject::Guard => {
             ("any act", "against the boundary itself (mounts, processes outside, …)".into())
@@ -199,6 +200,7 @@ fn subject_in_json(subject: &Subject) -> Value {
         Subject::Lookup { name } => json!({ "subject": "lookup", "name": name }),
         Subject::ExecAfterStart => json!({ "subject": "exec_after_start" }),
         Subject::ExecAnonymous => json!({ "subject": "exec_anonymous" }),
+        Subject::Ring => json!({ "subject": "io_uring" }),
         Subject::OtherSocket => json!({ "subject": "other_socket" }),
         Subject::Guard => json!({ "subject": "guard" }),
     }

@@ -45,6 +45,9 @@ pub(crate) struct Question {
     /// May memory that no file stands behind become executable?
     #[arg(long, help_heading = PROGRAMS)]
     anonymous_code: bool,
+    /// May an io_uring be made?
+    #[arg(long, help_heading = PROGRAMS)]
+    io_uring: bool,
     /// May this host or address be connected to?
     #[arg(long, value_name = "HOST:PORT", value_parser = endpoint, help_heading = NETWORK)]
     connect: Vec<Endpoint>,
@@ -130,6 +133,8 @@ pub(super) enum Ask {
     FirstProgram(AskedPath),
     /// Making anonymous memory executable.
     AnonymousCode,
+    /// Making an io_uring.
+    Ring,
     /// Moving a name.
     Rename { old: AskedPath, new: AskedPath, is_folder: bool, replaces: bool, exchanges: bool },
     /// A second name.
@@ -174,6 +179,7 @@ impl Question {
             }));
         }
         asks.extend(self.anonymous_code.then_some(Ask::AnonymousCode));
+        asks.extend(self.io_uring.then_some(Ask::Ring));
         asks.extend(pairs(&self.rename).map(|(old, new)| Ask::Rename {
             old,
             new,

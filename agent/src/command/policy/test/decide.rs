@@ -46,6 +46,10 @@ pub(super) fn answer(ask: &Ask, tables: &Tables, boundaries: &[Boundary]) -> Ans
             let decision = files::decide_anonymous(image);
             Answer::by_tables(Action::Exec, "anonymous memory", decision, tables)
         }
+        Ask::Ring => {
+            let decision = guard::decide_ring(image);
+            Answer::by_tables(Action::Uring, "an io_uring", decision, tables)
+        }
         Ask::Rename { old, new, is_folder, replaces, exchanges } => {
             let decide = |old, new| {
                 let (is_folder, replaces, exchanges) = (*is_folder, *replaces, *exchanges);

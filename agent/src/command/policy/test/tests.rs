@@ -91,6 +91,25 @@ fn an_answer_about_a_program_says_by_which_content_it_holds() {
 }
 
 #[test]
+fn a_ring_is_made_only_where_a_document_says_so() {
+    for (word, expected) in [
+        ("", "deny uring an io_uring: forbidden_uring (no rule decides)"),
+        ("io_uring: allow\n", "allow uring an io_uring (not governed)"),
+        (
+            "io_uring: deny\n",
+            "deny uring an io_uring: forbidden_uring (a.yaml:2: no io_uring is made)",
+        ),
+        (
+            "mode: observe\nio_uring: deny\n",
+            "observe uring an io_uring: forbidden_uring; allowed, and denied once enforced \
+             (a.yaml:3: no io_uring is made)",
+        ),
+    ] {
+        assert_answers(&format!("boundary: 1\n{word}"), &[("--io-uring", expected)]);
+    }
+}
+
+#[test]
 fn a_new_name_is_judged_with_the_old() {
     let in_words = |verdict: &str, words: &str, rest: &str| format!("{verdict} {words}{rest}");
     for (words, verdict, rest) in [
