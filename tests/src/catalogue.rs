@@ -238,8 +238,10 @@ impl Row {
 }
 
 /// The policy of most families: a workspace with a part that is denied and one that may not be
-/// read, a part that may only be read, and what is outside.
+/// read, a part that may only be read, and what is outside. Rings may be made, for what is done
+/// with them to be judged.
 const FILES: &str = r#"boundary: 1
+io_uring: allow
 files:
   - { path: "{room}/*/work", allow: [read] }
   - { path: "{room}/*/work/**", allow: [read, write] }

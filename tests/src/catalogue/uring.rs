@@ -2,13 +2,13 @@
 
 use libc::EPERM;
 
-use super::{By, Family, Row, Stage, UNLISTED, open, refused};
+use super::{By, FILES, Family, Row, Stage, UNLISTED, open, refused};
 
 pub(super) const FAMILY: Family = Family {
     title: "io_uring",
     test: "no operation of a ring does what its system call may not",
     file: "uring",
-    policy: POLICY,
+    policy: FILES,
     stage: Stage::Files,
     rows: ROWS,
     works: &[
@@ -18,15 +18,6 @@ pub(super) const FAMILY: Family = Family {
         "uring-mkdir {work}/new async",
     ],
 };
-
-/// Rings may be made here, and nothing else is different.
-const POLICY: &str = r#"boundary: 1
-io_uring: allow
-files:
-  - { path: "{room}/*/work", allow: [read] }
-  - { path: "{room}/*/work/**", allow: [read, write] }
-  - { path: "{room}/*.sock", allow: [read, write] }
-"#;
 
 const ROWS: &[Row] = &[
     refused(
