@@ -6,6 +6,7 @@
 
 mod change;
 mod code;
+mod container;
 mod copy;
 mod file;
 mod guard;
@@ -174,6 +175,7 @@ fn perform(line: &str) -> Outcome {
         change::ACTS,
         passed::ACTS,
         process::ACTS,
+        container::ACTS,
         map::ACTS,
         code::ACTS,
         network::ACTS,

@@ -52,7 +52,7 @@ fn with_cgroup(
 fn wait_for(mut holds: impl FnMut() -> bool) -> Result<(), Failure> {
     let start = Instant::now();
     while !holds() {
-        ensure(start.elapsed() < Duration::from_secs(30), || "waited in vain".into())?;
+        ensure(start.elapsed() < Duration::from_secs(120), || "waited in vain".into())?;
         thread::sleep(Duration::from_millis(5));
     }
     Ok(())

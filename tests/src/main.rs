@@ -13,6 +13,7 @@
 
 mod act;
 mod attack;
+mod container;
 mod decisions;
 mod devices;
 mod elsewhere;
@@ -87,6 +88,7 @@ fn tests() -> Vec<harness::Test> {
         input::TESTS,
         kill::TESTS,
         elsewhere::TESTS,
+        container::TESTS,
     ]
     .concat()
 }

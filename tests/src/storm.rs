@@ -178,12 +178,7 @@ fn mount_new(at: &Path) -> Result<(), Failure> {
 
 /// Mounts, or moves a mount, by `mount(2)`'s flags.
 fn mount(from: Option<&Path>, to: &Path, flags: u64) -> Result<(), Failure> {
-    let source = sys::path(from.unwrap_or(Path::new("none")))?;
-    let to = sys::path(to)?;
-    let none = std::ptr::null();
-    // SAFETY: the names are NUL-terminated strings, and nothing else is pointed to.
-    let done = unsafe { libc::mount(source.as_ptr(), to.as_ptr(), c"tmpfs".as_ptr(), flags, none) };
-    Ok(sys::check(done).map(drop)?)
+    Ok(sys::mount(from.unwrap_or(Path::new("none")), to, flags)?)
 }
 
 fn unmount(at: &Path) -> Result<(), Failure> {

@@ -164,6 +164,18 @@ pub(crate) fn wait(child: libc::pid_t) -> io::Result<c_int> {
     }
 }
 
+/// Mounts a new tmpfs, or what the flags of `mount(2)` say.
+///
+/// # Errors
+///
+/// The system call's.
+pub(crate) fn mount(from: &Path, to: &Path, flags: u64) -> io::Result<()> {
+    let (from, to, none) = (path(from)?, path(to)?, std::ptr::null());
+    // SAFETY: the names are NUL-terminated strings, and nothing else is pointed to.
+    let done = unsafe { libc::mount(from.as_ptr(), to.as_ptr(), c"tmpfs".as_ptr(), flags, none) };
+    check(done).map(drop)
+}
+
 /// Sends a signal.
 ///
 /// # Errors

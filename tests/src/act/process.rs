@@ -58,6 +58,8 @@ fn run(a: Arguments) -> Done {
 
 /// Runs the first argument once the third is there; makes the second to say that it waits.
 fn run_when_told(a: Arguments) -> Done {
+    // SAFETY: no memory is involved.
+    unsafe { libc::alarm(400) };
     fs::write(text(a, 1)?, "")?;
     let told = text(a, 2)?;
     while fs::symlink_metadata(&told).is_err() {
@@ -232,6 +234,9 @@ fn read_in_new_cgroup(a: Arguments) -> Done {
 
 /// Says in a file which process it is, waits until another file is there, and reads.
 fn read_when_told(a: Arguments) -> Done {
+    // Others have to start meanwhile.
+    // SAFETY: no memory is involved.
+    unsafe { libc::alarm(400) };
     fs::write(text(a, 1)?, std::process::id().to_string())?;
     let told = text(a, 2)?;
     while fs::symlink_metadata(&told).is_err() {
