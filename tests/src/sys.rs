@@ -240,28 +240,6 @@ pub(crate) fn receive_descriptor(socket: BorrowedFd<'_>) -> io::Result<Option<Ow
     }
 }
 
-/// Identifiers of all BPF programs that the kernel holds.
-///
-/// # Errors
-///
-/// The system call's; at the end of the list it gives `ENOENT`, which is none.
-pub(crate) fn bpf_programs() -> io::Result<Vec<u32>> {
-    /// `BPF_PROG_GET_NEXT_ID`.
-    const NEXT: i64 = 11;
-    let mut programs = Vec::new();
-    let mut attributes = [0_u32; 4];
-    loop {
-        attributes[0] = programs.last().copied().unwrap_or(0);
-        let pointer = attributes.as_mut_ptr() as i64;
-        // SAFETY: the attributes are ours, and of the length that is given.
-        match unsafe { call(libc::SYS_bpf, [NEXT, pointer, 16, 0, 0, 0]) } {
-            Ok(_) => programs.push(attributes[1]),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(programs),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
 /// The name of an error number, as in the manuals, where tests are likely to meet it.
 pub(crate) fn errno_name(number: i32) -> String {
     let name = match number {

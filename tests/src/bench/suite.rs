@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use ringfence_tests::loaded;
+
 use crate::{DEPTHS, file};
 
 const RINGFENCE: &str = "/usr/local/bin/ringfence";
@@ -138,7 +140,18 @@ fn in_cgroup(words: &[&str], is_confined: bool) -> io::Result<String> {
 
 fn governed(policy: &Path, words: &[&str]) -> io::Result<String> {
     let mut command = Command::new(RINGFENCE);
-    output(command.args(["run", "--policy"]).arg(policy).arg("--").arg(BENCH).args(words))
+    let output =
+        output(command.args(["run", "--policy"]).arg(policy).arg("--").arg(BENCH).args(words))?;
+    wait_until_detached()?;
+    Ok(output)
+}
+
+/// Waits until the kernel has detached the programs of what has ended, and freed them.
+fn wait_until_detached() -> io::Result<()> {
+    while !loaded::programs()?.is_empty() {
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 fn output(command: &mut Command) -> io::Result<String> {
@@ -175,6 +188,7 @@ impl Beside {
         let process = libc::pid_t::try_from(self.0.id()).map_err(io::Error::other)?;
         // SAFETY: no memory is involved; the process is our child.
         unsafe { libc::kill(process, libc::SIGTERM) };
-        self.0.wait().map(drop)
+        self.0.wait()?;
+        wait_until_detached()
     }
 }

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ringfence_tests::loaded;
+
 use crate::sys;
 
 /// How long what a test ended may take to be gone.
@@ -47,7 +49,7 @@ pub(super) fn not_freed(ended: &BTreeSet<u32>) -> Vec<u32> {
 }
 
 fn programs() -> BTreeSet<u32> {
-    sys::bpf_programs().unwrap_or_default().into_iter().collect()
+    loaded::programs().unwrap_or_default()
 }
 
 /// What is still found after some time; nothing, as soon as nothing is.
