@@ -60,13 +60,14 @@ fn lookup<I: Image + ?Sized>(
         Some(number) => {
             let base = image.word(header::V4)?;
             let count = image.word(header::V4_COUNT)?;
-            let index = Search::new(base, 4, count, 0, number as u64).run(image)?;
+            let index = Search::new(image, (base, 4, count), (0, number as u64)).run(image)?;
             image.word(base.wrapping_add(count.wrapping_add(index).wrapping_mul(4)))?
         }
         None => {
             let base = image.word(header::V6)?;
             let count = image.word(header::V6_COUNT)?;
-            let index = Search::new(base, 16, count, address.high, address.low).run(image)?;
+            let index =
+                Search::new(image, (base, 16, count), (address.high, address.low)).run(image)?;
             let leaves = base.wrapping_add(count.wrapping_mul(16));
             image.word(leaves.wrapping_add(index.wrapping_mul(4)))?
         }
@@ -78,7 +79,7 @@ fn lookup<I: Image + ?Sized>(
     let leaf = image.blur(leaf.wrapping_add(further) as u64) as u32;
     let base = image.word(leaf)?;
     let count = image.word(leaf.wrapping_add(4))?;
-    let index = Search::new(base, 8, count, 0, port as u64).run(image)?;
+    let index = Search::new(image, (base, 8, count), (0, port as u64)).run(image)?;
     Some(Cell(image.word(base.wrapping_add(index.wrapping_mul(8)).wrapping_add(4))?))
 }
 
@@ -93,13 +94,20 @@ struct Search {
     high: u32,
     high_target: u64,
     low_target: u64,
-    failed: bool,
+    /// 1 once an element could not be read.
+    failed: u32,
 }
 
 impl Search {
     #[inline(always)]
-    fn new(base: u32, stride: u32, count: u32, high_target: u64, low_target: u64) -> Self {
-        Self { base, stride, low: 0, high: count, high_target, low_target, failed: false }
+    fn new<I: Image + ?Sized>(
+        image: &I,
+        (base, stride, count): (u32, u32, u32),
+        (high_target, low_target): (u64, u64),
+    ) -> Self {
+        let any = |number: u32| image.blur(number as u64) as u32;
+        let (stride, low, high) = (any(stride), any(0), any(count));
+        Self { base, stride, low, high, high_target, low_target, failed: any(0) }
     }
 
     /// The element's index; `None` for an empty table, one too large for the steps, or a failed
@@ -109,9 +117,8 @@ impl Search {
         if self.high == 0 || self.high > MAX_INTERVALS {
             return None;
         }
-        self.stride = image.blur(self.stride as u64) as u32;
         image.repeat(SEARCH_STEPS + 1, &mut self, |image, search| search.halve(image));
-        if self.failed { None } else { Some(self.low) }
+        if self.failed != 0 { None } else { Some(self.low) }
     }
 
     /// One halving; false when there is nothing left to halve.
@@ -125,9 +132,9 @@ impl Search {
         match self.is_after(image, at) {
             Some(true) => self.high = middle,
             Some(false) => self.low = middle,
-            None => self.failed = true,
+            None => self.failed = 1,
         }
-        !self.failed
+        self.failed == 0
     }
 
     #[inline(always)]

@@ -163,8 +163,12 @@ struct Question {
 impl Question {
     #[inline(always)]
     fn put<I: Image + ?Sized>(image: &I, state: u32, rights: u32) -> Self {
-        let rights = image.blur(rights as u64) as u32;
-        let mut all = Self { at: row(image, state), rights, answer: Answer::ALLOW, allowed: 0 };
+        let mut all = Self {
+            at: row(image, state),
+            rights: image.blur(rights as u64) as u32,
+            answer: Answer::allow(image),
+            allowed: image.blur(0) as u32,
+        };
         image.repeat(COLUMNS, &mut all, |image, all| {
             let answer = Answer::of(image, image.word(all.at).map(Cell), Reason::FsViolation);
             if all.rights & 1 != 0 {
@@ -264,7 +268,7 @@ struct Comparison {
 fn widens<I: Image + ?Sized>(image: &I, old: u32, new: u32, exchanges: bool) -> Answer {
     let rights = image.blur(CONTENT_RIGHTS as u64) as u32;
     let (old, new) = (row(image, old), row(image, new));
-    let mut all = Comparison { old, new, rights, exchanges, answer: Answer::ALLOW };
+    let mut all = Comparison { old, new, rights, exchanges, answer: Answer::allow(image) };
     image.repeat(COLUMNS, &mut all, |image, all| {
         if all.rights & 1 != 0 {
             let at = |row| Answer::of(image, image.word(row).map(Cell), Reason::RightsWidened);

@@ -104,6 +104,10 @@ pub trait Image {
     ///
     /// The kernel programs run it as `bpf_loop`, whose body is verified once and not once a turn;
     /// so `turn` may capture nothing: what it needs is in `state`.
+    ///
+    /// Whatever a turn changes must be [blurred](Self::blur) before the first. Until Linux 6.7 the
+    /// verifier takes the loop for one of a single turn, and removes what a later turn would do but
+    /// the first cannot: `if state.answer == 0 { … } else { … }` becomes its first half.
     #[inline(always)]
     fn repeat<S>(&self, turns: u32, state: &mut S, turn: impl Fn(&Self, &mut S) -> bool) {
         for _ in 0..turns {

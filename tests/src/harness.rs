@@ -19,7 +19,7 @@ use traces::Traces;
 pub(crate) type Test = (&'static str, fn(&mut Context) -> Result<(), Failure>);
 
 /// How long a test may take. Loading the kernel programs takes seconds in an emulator.
-const PATIENCE: Duration = Duration::from_secs(480);
+const PATIENCE: Duration = Duration::from_secs(1200);
 /// Where tests have their folders.
 const ROOM: &str = "/tmp/rf";
 

@@ -98,7 +98,7 @@ impl Stage {
     fn goes_on(&self) -> bool {
         let (_, before) = counts(&self.counts);
         let start = Instant::now();
-        while start.elapsed() < Duration::from_secs(60) {
+        while start.elapsed() < Duration::from_secs(240) {
             if counts(&self.counts).1 > before + 20 {
                 return true;
             }
@@ -137,7 +137,7 @@ fn at_any_moment(context: &mut Context) -> Result<(), Failure> {
     fs::remove_file(&stage.counts)?;
     let begin = Instant::now();
     let first = stage.run(context).start()?;
-    while counts(&stage.counts).1 == 0 && begin.elapsed() < Duration::from_secs(60) {
+    while counts(&stage.counts).1 == 0 && begin.elapsed() < Duration::from_secs(240) {
         thread::sleep(Duration::from_millis(2));
     }
     let whole = begin.elapsed();
@@ -187,7 +187,7 @@ fn next_start(context: &mut Context) -> Result<(), Failure> {
     let stage = Stage::set(context)?;
     let running = stage.run(context).start()?;
     let start = Instant::now();
-    while counts(&stage.counts).1 == 0 && start.elapsed() < Duration::from_secs(60) {
+    while counts(&stage.counts).1 == 0 && start.elapsed() < Duration::from_secs(240) {
         thread::sleep(Duration::from_millis(2));
     }
     sys::kill(running.process(), libc::SIGKILL)?;

@@ -209,7 +209,7 @@ fn curl(context: &mut Context) -> Result<(), Failure> {
     server.args(["-c", include_str!("measured/server.py")]).current_dir(&folder);
     let mut server = Server(server.spawn()?);
     let start = Instant::now();
-    while !folder.join("serving").exists() && start.elapsed() < Duration::from_secs(60) {
+    while !folder.join("serving").exists() && start.elapsed() < Duration::from_secs(240) {
         ensure(server.0.try_wait()?.is_none(), || "the server does not start".into())?;
         thread::sleep(Duration::from_millis(20));
     }

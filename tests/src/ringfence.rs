@@ -23,7 +23,7 @@ pub(crate) const PROGRAM: &str = "/usr/local/bin/ringfence";
 /// Where this program is, so that a boundary's baseline lets it be executed.
 pub(crate) const ACTOR: &str = "/usr/local/bin/ringfence-vm-tests";
 /// How long one run may take.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A run of `ringfence run`, to be.
 #[derive(Debug)]
