@@ -271,4 +271,27 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn bytes_that_were_tampered_with_open_nothing_untold_either(
+        answers in prop::collection::vec(record(), 0..8),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut bytes = answer(answers).to_vec().unwrap();
+        for (at, byte) in changes {
+            *at.get_mut(&mut bytes) = byte;
+        }
+        let query = query(RecordType::A);
+        let Some(message) = parse(&bytes) else { return Ok(()) };
+        let Ok(mut checked) = check(&message, &query, &Opens) else { return Ok(()) };
+        let Some(reply) = checked.reply(&query, Protocol::Tcp) else { return Ok(()) };
+        let read = Message::from_vec(&reply.bytes).unwrap();
+        let told = read.all_sections().filter_map(|record| match &record.data {
+            RData::A(address) => Some(IpAddr::V4(address.0)),
+            RData::AAAA(address) => Some(address.0.into()),
+            _ => None,
+        });
+        let installed: Vec<IpAddr> = checked.addresses.iter().map(|(address, ())| *address).collect();
+        prop_assert_eq!(told.collect::<Vec<_>>(), installed);
+    }
 }
