@@ -1,8 +1,10 @@
-//! Writes seeds and dictionaries for the policy targets: `corpus FOLDER [DOCUMENTS]`.
+//! Writes seeds and dictionaries: `corpus FOLDER [DOCUMENTS]`.
 //!
 //! Below the folder, `corpus/policy_*` get random valid documents of each language, some with a
-//! slip, and `policy_*.dict` the keys and words of the language.
+//! slip, and `policy_*.dict` the keys and words of the language; `corpus/dns_message` gets questions
+//! with answers.
 
+mod dns;
 #[path = "../../policy/tests/schemas/generate.rs"]
 mod generate;
 #[path = "../../policy/tests/schemas/mutate.rs"]
@@ -46,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         all_words.extend(words);
     }
     write_dictionary(folder, "any", &all_words)?;
-    Ok(())
+    dns::write(folder)
 }
 
 fn write_dictionary(

@@ -47,7 +47,8 @@ fuzz_target!(|input: &[u8]| {
         let right = Right::ALL.into_iter().find(|right| rule.rights.has(*right));
         let answer = right.and_then(|right| cell(image, state, right));
         let allows = answer.map(|cell| cell.verdict()) == Some(Verdict::Allow);
-        let expected = matches(rule, path) || listing(rule).is_some_and(|rule| matches(&rule, path));
+        let expected =
+            matches(rule, path) || listing(rule).is_some_and(|rule| matches(&rule, path));
         assert_eq!(allows, expected, "{} on {}", rule.pattern, path.escape_ascii());
     }
 });

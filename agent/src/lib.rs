@@ -1,0 +1,3 @@
+//! The parts of `ringfence` that benchmarks and fuzz targets use too.
+
+pub mod resolver;
