@@ -47,6 +47,15 @@ pub fn decide<I: Image + ?Sized>(
     }
 }
 
+/// The answer to what goes to no destination that a policy could allow.
+#[inline(always)]
+pub fn violation<I: Image + ?Sized>(image: &I) -> Decision {
+    match image.word(header::SOCKET_VIOLATION) {
+        Some(word) => Decision::of(Cell(word), Reason::EgressViolation),
+        None => Decision::deny(Reason::TableCorrupt),
+    }
+}
+
 #[inline(always)]
 fn lookup<I: Image + ?Sized>(
     image: &I,

@@ -140,13 +140,18 @@ pub struct Settings {
     pub next_mount_target: u32,
     /// Which argument of `security_inode_setattr` is the `struct dentry *`: 0 before Linux 6.2.
     pub setattr_dentry: u32,
+    /// Port of the agent's resolver at 127.0.0.1; 0 where questions to name servers are judged like
+    /// everything else.
+    pub resolver_v4: u32,
+    /// Port of the agent's resolver at ::1; 0 where it has none.
+    pub resolver_v6: u32,
     /// Fills the structure to a multiple of 8 bytes.
     pub spare: [u32; SPARE],
 }
 
 /// Words that [`Settings`] lack to a multiple of 8 bytes: its other words of four
-/// bytes are nine.
-const SPARE: usize = (size_of::<Layout>() / 4 + 9) % 2;
+/// bytes are eleven.
+const SPARE: usize = (size_of::<Layout>() / 4 + 11) % 2;
 
 impl Settings {
     /// Words of four bytes in [`Self::spare`].
@@ -167,6 +172,8 @@ impl Settings {
         next_mount: ABSENT,
         next_mount_target: ABSENT,
         setattr_dentry: 0,
+        resolver_v4: 0,
+        resolver_v6: 0,
         spare: [0; SPARE],
     };
 }

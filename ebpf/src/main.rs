@@ -17,6 +17,7 @@ mod listen;
 mod metadata;
 mod network;
 mod path;
+mod redirect;
 mod scope;
 mod table;
 mod verdicts;

@@ -17,8 +17,9 @@ use crate::{
     file::address,
     kernel::{offset, read_u16, read_u32, read_u64, setting},
     listen::is_own_listener,
+    redirect::{self, Redirection},
     scope::{Task, governed},
-    table::table,
+    table::{Table, table},
 };
 
 /// `AF_UNSPEC`.
@@ -133,6 +134,10 @@ fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i3
             return emit::going(task, action, decision, &NOWHERE);
         }
     };
+    if redirect::concerns(port) && is_own(sock) {
+        // The cgroup's hooks lead it to the resolver, which asks the policy about each name.
+        return 0;
+    }
     if stream && address.is_loopback() && is_own(sock) {
         // Whether one of the scope's own sockets listens there, only the cgroup's hooks can see,
         // which judge this socket next.
@@ -191,72 +196,116 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     (decision.verdict != Verdict::Deny) as i32
 }
 
+/// Judges an address, unless it is the resolver's to answer for.
 #[inline(always)]
-fn v4(ctx: &SockAddrContext) -> Address {
-    // SAFETY: user_ip4 may be read in IPv4 programs.
-    Address::v4(u32::from_be(unsafe { (*ctx.sock_addr).user_ip4 }))
+fn judge_redirected(
+    ctx: &SockAddrContext,
+    action: Action,
+    redirection: Redirection,
+    address: impl FnOnce() -> Address,
+) -> i32 {
+    match redirection {
+        Redirection::None => judge_socket(ctx, action, address()),
+        Redirection::Done => 1,
+        Redirection::Failed => {
+            emit::unlabelled(action, Decision::deny(Reason::TableFull), EPERM, &NOWHERE);
+            0
+        }
+    }
 }
 
 #[inline(always)]
-fn v6(ctx: &SockAddrContext) -> Address {
-    // SAFETY: user_ip6 may be read in IPv6 programs, a word at a time.
-    let [a, b, c, d] = unsafe {
-        let words = &raw const (*ctx.sock_addr).user_ip6;
-        [
-            (words.cast::<u32>()).read_volatile(),
-            (words.cast::<u32>().add(1)).read_volatile(),
-            (words.cast::<u32>().add(2)).read_volatile(),
-            (words.cast::<u32>().add(3)).read_volatile(),
-        ]
-    };
-    let long = |high: u32, low: u32| ((u32::from_be(high) as u64) << 32) | u32::from_be(low) as u64;
-    Address::v6(long(a, b), long(c, d))
+fn judge_v4(ctx: &SockAddrContext, action: Action) -> i32 {
+    judge_redirected(ctx, action, redirect::redirect_v4(ctx), || {
+        // SAFETY: user_ip4 may be read in IPv4 programs.
+        Address::v4(u32::from_be(unsafe { (*ctx.sock_addr).user_ip4 }))
+    })
+}
+
+#[inline(always)]
+fn judge_v6(ctx: &SockAddrContext, action: Action) -> i32 {
+    judge_redirected(ctx, action, redirect::redirect_v6(ctx), || {
+        let [a, b, c, d] = redirect::words(ctx);
+        Address::v6(redirect::long(a, b), redirect::long(c, d))
+    })
 }
 
 /// `BPF_CGROUP_INET4_CONNECT`: also what Fast Open does inside a send.
 #[cgroup_sock_addr(connect4)]
 pub fn connect4(ctx: SockAddrContext) -> i32 {
-    judge_socket(&ctx, Action::Connect, v4(&ctx))
+    judge_v4(&ctx, Action::Connect)
 }
 
 /// `BPF_CGROUP_INET6_CONNECT`.
 #[cgroup_sock_addr(connect6)]
 pub fn connect6(ctx: SockAddrContext) -> i32 {
-    judge_socket(&ctx, Action::Connect, v6(&ctx))
+    judge_v6(&ctx, Action::Connect)
 }
 
 /// `BPF_CGROUP_UDP4_SENDMSG`.
 #[cgroup_sock_addr(sendmsg4)]
 pub fn sendmsg4(ctx: SockAddrContext) -> i32 {
-    judge_socket(&ctx, Action::Send, v4(&ctx))
+    judge_v4(&ctx, Action::Send)
 }
 
 /// `BPF_CGROUP_UDP6_SENDMSG`.
 #[cgroup_sock_addr(sendmsg6)]
 pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
-    judge_socket(&ctx, Action::Send, v6(&ctx))
+    judge_v6(&ctx, Action::Send)
+}
+
+/// Where a packet's addresses and its transport header stand.
+#[derive(Clone, Copy)]
+struct Header {
+    source: usize,
+    is_v4: bool,
+    transport: usize,
+}
+
+impl Header {
+    /// The address that stands at an offset.
+    #[inline(always)]
+    fn address(self, ctx: &SkBuffContext, at: usize) -> Result<Address, i64> {
+        if self.is_v4 {
+            let number: u32 = ctx.load(at)?;
+            return Ok(Address::v4(u32::from_be(number)));
+        }
+        let high: u64 = ctx.load(at)?;
+        let low: u64 = ctx.load(at + 8)?;
+        Ok(Address::v6(u64::from_be(high), u64::from_be(low)))
+    }
+
+    #[inline(always)]
+    fn source(self, ctx: &SkBuffContext) -> Result<(Address, u16), i64> {
+        let port: u16 = ctx.load(self.transport)?;
+        Ok((self.address(ctx, self.source)?, u16::from_be(port)))
+    }
+
+    #[inline(always)]
+    fn destination(self, ctx: &SkBuffContext) -> Result<(Address, u16), i64> {
+        let port: u16 = ctx.load(self.transport + 2)?;
+        let length = if self.is_v4 { 4 } else { 16 };
+        Ok((self.address(ctx, self.source + length)?, u16::from_be(port)))
+    }
 }
 
 /// A packet's destination; `Err` for what is neither TCP nor UDP or cannot be read, and `None`
-/// for a packet of a connection that was judged when it was opened.
+/// for a packet of a connection that was judged when it was opened, or to the resolver.
 #[inline(always)]
 fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
     let first: u8 = ctx.load(0)?;
-    let (address, next, transport) = match first >> 4 {
+    let (header, next) = match first >> 4 {
         4 => {
             let fragment: u16 = ctx.load(6)?;
             if u16::from_be(fragment) & 0x1fff != 0 {
                 return Err(0);
             }
-            let number: u32 = ctx.load(16)?;
             let next: u8 = ctx.load(9)?;
-            (Address::v4(u32::from_be(number)), next, ((first & 15) * 4) as usize)
+            (Header { source: 12, is_v4: true, transport: ((first & 15) * 4) as usize }, next)
         }
         6 => {
-            let high: u64 = ctx.load(24)?;
-            let low: u64 = ctx.load(32)?;
             let next: u8 = ctx.load(6)?;
-            (Address::v6(u64::from_be(high), u64::from_be(low)), next, 40)
+            (Header { source: 8, is_v4: false, transport: 40 }, next)
         }
         _ => return Err(0),
     };
@@ -265,16 +314,30 @@ fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
         17 => Protocol::Udp,
         _ => return Err(0),
     };
+    let to = header.destination(ctx)?;
+    if redirect::is_question(ctx, to, protocol, || header.source(ctx)) {
+        return Ok(None);
+    }
+    let (address, port) = to;
     if protocol == Protocol::Tcp {
         // Only SYN without ACK opens a connection from here.
-        let flags: u8 = ctx.load(transport + 13)?;
+        let flags: u8 = ctx.load(header.transport + 13)?;
         // To loopback, `connect4` and `connect6` have judged with what is not seen here.
         if flags & 0x12 != 0x02 || address.is_loopback() {
             return Ok(None);
         }
     }
-    let port: u16 = ctx.load(transport + 2)?;
-    Ok(Some(Peer { address, port: u16::from_be(port), protocol }))
+    Ok(Some(Peer { address, port, protocol }))
+}
+
+/// What becomes of a packet. Questions to name servers that were not led to the resolver come
+/// from sockets that named their server before they were the scope's.
+#[inline(always)]
+fn decide_packet(table: &Table, peer: Peer) -> Decision {
+    if redirect::concerns(peer.port) {
+        return egress::violation(table);
+    }
+    egress::decide(table, peer.address, peer.protocol, peer.port)
 }
 
 /// `BPF_CGROUP_INET_EGRESS`: the truth on the wire, for whatever socket of the cgroup.
@@ -286,9 +349,7 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
     }
     let (decision, to) = match peer(&ctx) {
         Ok(None) => return 1,
-        Ok(Some(peer)) => {
-            (egress::decide(&table, peer.address, peer.protocol, peer.port), peer.destination())
-        }
+        Ok(Some(peer)) => (decide_packet(&table, peer), peer.destination()),
         Err(_) => (socket::decide(&table, 0, 0, 0), NOWHERE),
     };
     if decision.verdict != Verdict::Deny {

@@ -102,6 +102,10 @@ pub(crate) const HOOKS: &[Hook] = &[
     address("connect6", "connecting over IPv6"),
     address("sendmsg4", "sending over IPv4"),
     address("sendmsg6", "sending over IPv6"),
+    address("recvmsg4", "answers of name servers over IPv4"),
+    address("recvmsg6", "answers of name servers over IPv6"),
+    address("getpeername4", "names of name servers over IPv4"),
+    address("getpeername6", "names of name servers over IPv6"),
     Hook { attachment: Attachment::Packet, ..lsm("egress", "packets") },
 ];
 

@@ -84,6 +84,8 @@ fn settings(btf: &Btf, scope: ScopeId, policy: Loaded<'_>) -> Result<Settings> {
         // `(dentry, attr)` at first; in front of both came the mount's mapping of owners.
         setattr_dentry: u32::from(btf.parameters("bpf_lsm_inode_setattr") == Some(3)),
         backing_mode: backing_mode(btf),
+        resolver_v4: 0,
+        resolver_v6: 0,
         pins: u32::try_from(policy.contents.len()).context("too many files are pinned")?,
         spare: [0; Settings::SPARE],
     })
