@@ -17,7 +17,9 @@ pub mod files;
 pub mod guard;
 pub mod image;
 pub mod layout;
+pub mod names;
 pub mod socket;
+pub mod tls;
 
 pub use address::Address;
 pub use decision::{Action, Cell, Decision, Reason, Verdict};
