@@ -16,6 +16,7 @@ pub mod event;
 pub mod files;
 pub mod guard;
 pub mod image;
+pub mod installed;
 pub mod layout;
 pub mod names;
 pub mod socket;
