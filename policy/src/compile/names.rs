@@ -57,6 +57,8 @@ pub(super) struct Slot {
     pub(super) next: u32,
 }
 
+/// Slots, of the last, among which a row's place is looked for.
+const WINDOW: usize = 1024;
 /// A slot that is no state's.
 const FREE: Slot = Slot { owner: u32::MAX, next: 0 };
 
@@ -178,7 +180,9 @@ fn pack(plain: &Plain, classes: [u8; 256], cells: &[Cell]) -> NameTable {
                     first_free += 1;
                 }
                 let fits = |base: &usize| own.iter().all(|class| is_free(base + class));
-                let from = first_free.saturating_sub(*first);
+                // Further back there are few free slots, and each row would look at all of them.
+                let from = first_free.max(slots.len().saturating_sub(WINDOW));
+                let from = from.saturating_sub(*first);
                 (from..).find(fits).unwrap_or(slots.len())
             }
         };
