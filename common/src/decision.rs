@@ -191,8 +191,9 @@ reasons! {
 
 /// One precomputed answer in a policy image: a verdict and the rule that gives it.
 ///
-/// Bits 31–30 are the verdict, bit 29 says that the verdict is one on files without the content
-/// that the rule names, bits 28–0 are the rule's number, 0 where no rule is to be named.
+/// Bits 31–30 are the verdict, bits 28–0 the rule's number, 0 where no rule is to be named. Bit 29
+/// says that the verdict holds unless something else is found: for a path, that the file has the
+/// content that the rule names; for a destination, that a name was looked up that stands for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Cell(pub u32);
@@ -202,8 +203,8 @@ impl Cell {
     pub const ALLOW: Self = Self(0);
     /// The largest rule number that fits.
     pub const MAX_RULE: u32 = (1 << 29) - 1;
-    /// See [`Self::unless_pinned`].
-    const BY_CONTENT: u32 = 1 << 29;
+    /// See [`Self::unless_pinned`] and [`Self::unless_installed`].
+    const UNLESS: u32 = 1 << 29;
 
     /// Packs a verdict and a rule number; rule numbers above [`Self::MAX_RULE`] become 0.
     pub const fn new(verdict: Verdict, rule: u32) -> Self {
@@ -214,12 +215,29 @@ impl Cell {
     /// Allowed by the rule while the file has the content that it names, and refused otherwise.
     #[must_use]
     pub const fn unless_pinned(refusal: Verdict, rule: u32) -> Self {
-        Self(Self::new(refusal, rule).0 | Self::BY_CONTENT)
+        Self(Self::new(refusal, rule).0 | Self::UNLESS)
+    }
+
+    /// The same answer, to a destination of which no rule speaks: a name may still stand for it.
+    #[must_use]
+    pub const fn unless_installed(self) -> Self {
+        Self(self.0 | Self::UNLESS)
+    }
+
+    /// The same answer, final.
+    #[must_use]
+    pub const fn settled(self) -> Self {
+        Self(self.0 & !Self::UNLESS)
+    }
+
+    /// Whether a name may still stand for the destination that this is the answer to.
+    pub const fn is_by_default(self) -> bool {
+        self.0 & Self::UNLESS != 0
     }
 
     /// Whether the verdict is one on files that do not have the content that the rule names.
     pub const fn is_by_content(self) -> bool {
-        self.0 & Self::BY_CONTENT != 0
+        self.0 & Self::UNLESS != 0
     }
 
     /// The same rule's answer to a file that has the content.

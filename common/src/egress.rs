@@ -30,7 +30,47 @@ pub fn governs<I: Image + ?Sized>(image: &I) -> bool {
     image.word(header::GOVERNS_EGRESS) != Some(0)
 }
 
-/// Whether a packet or connection may go to this destination.
+/// What the rules about addresses say of a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The answer while no name stands for the address.
+    pub decision: Decision,
+    /// In some document no rule speaks of the address at this port, and in none does one refuse
+    /// it: what was [installed](crate::installed) for the address is asked next, and its answer,
+    /// where there is one, stands in this one's place.
+    pub by_default: bool,
+}
+
+impl Answer {
+    /// An answer that no name changes.
+    #[inline(always)]
+    const fn of_all(decision: Decision) -> Self {
+        Self { decision, by_default: false }
+    }
+}
+
+/// Whether a packet or connection may go to this destination, by the rules about addresses.
+#[inline(always)]
+pub fn answer<I: Image + ?Sized>(
+    image: &I,
+    address: Address,
+    protocol: Protocol,
+    port: u16,
+) -> Answer {
+    if !governs(image) {
+        return Answer::of_all(Decision::ALLOW);
+    }
+    match lookup(image, address, protocol, port) {
+        Some(cell) => Answer {
+            decision: Decision::of(cell, Reason::EgressViolation),
+            by_default: cell.is_by_default(),
+        },
+        None => Answer::of_all(Decision::deny(Reason::TableCorrupt)),
+    }
+}
+
+/// Whether a packet or connection may go to this destination while no name stands for it: the
+/// decision of [`answer`].
 #[inline(always)]
 pub fn decide<I: Image + ?Sized>(
     image: &I,
@@ -38,13 +78,7 @@ pub fn decide<I: Image + ?Sized>(
     protocol: Protocol,
     port: u16,
 ) -> Decision {
-    if !governs(image) {
-        return Decision::ALLOW;
-    }
-    match lookup(image, address, protocol, port) {
-        Some(cell) => Decision::of(cell, Reason::EgressViolation),
-        None => Decision::deny(Reason::TableCorrupt),
-    }
+    answer(image, address, protocol, port).decision
 }
 
 /// The answer to what goes to no destination that a policy could allow.

@@ -11,6 +11,9 @@
 //! …     v6: (u64 high, u64 low) [n], ascending, the first 0; then u32 [n] leaf offsets
 //! …     leaves: (tcp offset, tcp count, udp offset, udp count) as u32
 //! …     ports: (u32 first port, u32 Cell) ascending, the first port 0
+//! …     name classes: one byte for each byte value
+//! …     name states: (u32 first slot, u32 next state otherwise, u32 Cell), NAME_STATE_BYTES each
+//! …     name slots: (u32 state whose slot it is, u32 next state), NAME_SLOT_BYTES each
 //! ```
 //!
 //! All offsets are in bytes from the start of the image and multiples of their element's size;
@@ -33,6 +36,12 @@ pub const ENTRY_BYTES: u32 = RIGHTS * 4;
 pub const MAX_STATES: u32 = 1 << 16;
 /// Intervals that an address table may have: what [`SEARCH_STEPS`] halvings can tell apart.
 pub const MAX_INTERVALS: u32 = 1 << SEARCH_STEPS;
+/// States that the table of names may have.
+pub const MAX_NAME_STATES: u32 = 1 << 18;
+/// Bytes of a state of the table of names.
+pub const NAME_STATE_BYTES: u32 = 12;
+/// Bytes of a slot of the table of names.
+pub const NAME_SLOT_BYTES: u32 = 8;
 /// Halvings of a binary search. A constant, since the kernel's verifier wants bounded loops.
 pub const SEARCH_STEPS: u32 = 20;
 
@@ -79,6 +88,18 @@ pub mod header {
     pub const EXEC_ANONYMOUS: u32 = 72;
     /// 1 when a rule of a document denies paths, else 0.
     pub const DENIES_PATHS: u32 = 76;
+    /// Offset of the byte classes of names.
+    pub const NAME_CLASSES: u32 = 80;
+    /// Offset of the states of names.
+    pub const NAME_STATES: u32 = 84;
+    /// Number of states of names.
+    pub const NAME_STATE_COUNT: u32 = 88;
+    /// Offset of the slots of names.
+    pub const NAME_SLOTS: u32 = 92;
+    /// Number of slots of names.
+    pub const NAME_SLOT_COUNT: u32 = 96;
+    /// The state before the last byte of a name.
+    pub const NAME_START: u32 = 100;
 }
 
 /// Bounds-checked reads from an image.

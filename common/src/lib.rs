@@ -16,9 +16,12 @@ pub mod event;
 pub mod files;
 pub mod guard;
 pub mod image;
+pub mod installed;
 pub mod layout;
+pub mod names;
 pub mod resolver;
 pub mod socket;
+pub mod tls;
 
 pub use address::Address;
 pub use decision::{Action, Cell, Decision, Reason, Verdict};

@@ -92,7 +92,14 @@ fn lower_mode(agent: &Agent, start: &Place, lowering: &mut Lowering<'_>) {
     let loopback = |(address, prefix)| {
         let target = Target::Network(IpNetwork::new(address, prefix).ok()?);
         let place = place.clone();
-        Some(EgressRule { effect: Effect::Allow, target, ports: Vec::new(), protocol: None, place })
+        Some(EgressRule {
+            effect: Effect::Allow,
+            target,
+            ports: Vec::new(),
+            protocol: None,
+            tls_name_check: true,
+            place,
+        })
     };
     let rules = networks.into_iter().filter_map(loopback).collect();
     lowering.boundary.egress = Some(Egress { mode: Mode::Enforce, place, is_rule: false, rules });

@@ -201,6 +201,9 @@ pub struct EgressRule {
     pub ports: Vec<RangeInclusive<u16>>,
     /// Protocol; `None` means TCP and UDP.
     pub protocol: Option<Protocol>,
+    /// Whether TCP connections to port 443 by this rule must name, in the first message of TLS, a
+    /// server that may be looked up. Has no meaning but in a rule that allows a host by name.
+    pub tls_name_check: bool,
     /// Where the rule stands.
     pub place: Place,
 }

@@ -15,15 +15,16 @@ mod header;
 mod idle;
 mod image;
 mod minimise;
-mod networks;
+mod names;
+pub(crate) mod networks;
 mod nfa;
-mod ports;
-mod rules;
+pub(crate) mod ports;
+pub(crate) mod rules;
 mod subsets;
 
 use std::net::IpAddr;
 
-use ringfence_common::Verdict;
+use ringfence_common::{Cell, Verdict};
 use sha2::{Digest, Sha256};
 
 use crate::boundary::{Boundary, Digests, Place, Resolved};
@@ -52,6 +53,8 @@ pub struct Tables {
     pub pins: Vec<Pin>,
     /// How large the parts of the image are.
     pub summary: Summary,
+    /// How many numbers the rules about paths have: those about destinations follow.
+    pub(crate) path_rules: u32,
 }
 
 /// A rule that asks for the content of a file.
@@ -90,6 +93,8 @@ pub struct Summary {
     pub classes: usize,
     /// Distinct answers to paths: a cell for each right.
     pub entries: usize,
+    /// States of the automaton of host names, the dead one included.
+    pub name_states: usize,
     /// Intervals of IPv4 addresses.
     pub v4_intervals: usize,
     /// Intervals of IPv6 addresses.
@@ -110,6 +115,14 @@ impl Tables {
     pub fn content(&self, rule: u32) -> Option<Digests> {
         let at = self.pins.binary_search_by_key(&rule, |pin| pin.rule).ok()?;
         self.pins.get(at).map(|pin| pin.content)
+    }
+
+    /// For the answer to addresses that must be named literally, the list's answer to others.
+    pub(crate) fn list_of(&self, cell: Cell) -> Option<Cell> {
+        let unnamed = self.rule(cell.rule()).filter(|rule| rule.text == rules::UNNAMED)?;
+        let is_list = |rule: &RuleInfo| rule.place == unnamed.place && rule.text == rules::NO_RULE;
+        let at = self.rules.iter().position(is_list)?;
+        Some(Cell::new(cell.verdict(), u32::try_from(at + 1).ok()?))
     }
 
     /// What a rule number stands for; `None` for 0 and for numbers of another policy.
@@ -162,6 +175,17 @@ pub enum Problem {
         /// The pattern as the user wrote it.
         pattern: String,
     },
+    /// `*a*b*c*`: together with the rules before it, the pattern needs more states than the
+    /// kernel's table of names has.
+    #[error(
+        "with host `{pattern}` the egress rules become too complex for the kernel's table of names \
+         ({} states)",
+        ringfence_common::image::MAX_NAME_STATES
+    )]
+    NamesTooComplex {
+        /// The pattern as the user wrote it.
+        pattern: String,
+    },
     /// More distinct ranges of addresses than a table holds.
     #[error(
         "with this destination the egress rules need more than {} address ranges",
@@ -184,6 +208,10 @@ impl Problem {
             Self::PathsTooComplex { .. } => {
                 "use fewer `*`, `**` and `?` in the middle of patterns, name a folder with `/**` \
                  instead of its files, or give programs with different needs different scopes"
+            }
+            Self::NamesTooComplex { .. } => {
+                "name a domain with `*.` instead of its hosts, use fewer `*` in the middle of host \
+                 names, or give programs with different needs different scopes"
             }
             Self::TooManyIntervals | Self::TooLarge => {
                 "use wider networks and fewer different port lists, or give programs with \
@@ -214,21 +242,25 @@ impl Problem {
 pub fn compile(boundaries: &[Boundary], resolved: &Resolved) -> Result<Tables, CompileError> {
     let mut book = rules::RuleBook::default();
     let layers = rules::path_layers(boundaries, &mut book);
+    let path_rules = book.last();
     let egress = rules::egress_layers(boundaries, &mut book);
     let header = header::Header::new(boundaries, &layers, &mut book);
     let patterns = globs::Patterns::new(&layers);
     let mut judge = idle::Judge::new(&layers, &egress, &book);
     let paths = globs::build(&patterns, &layers, &book, &mut judge)?;
     let room = MAX_IMAGE_BYTES.saturating_sub(image::path_bytes(&paths));
+    let names = names::build(&egress, room, &book)?;
+    let room = room.saturating_sub(names.bytes());
     let mut dropped = Vec::new();
     let networks = networks::of_rules(&egress, resolved, &mut dropped);
     let addresses = addresses::build(&egress, &networks, room, &book, &mut judge)?;
-    let image = image::write(&header, &paths, &addresses);
+    let image = image::write(&header, &paths, &addresses, &names);
     let summary = Summary {
         patterns: patterns.len(),
         states: paths.accepts.len(),
         classes: paths.class_count,
         entries: paths.entries.len(),
+        name_states: names.states.len(),
         v4_intervals: addresses.v4.len(),
         v6_intervals: addresses.v6.len(),
         leaves: addresses.leaves.len(),
@@ -236,5 +268,5 @@ pub fn compile(boundaries: &[Boundary], resolved: &Resolved) -> Result<Tables, C
     };
     let idle = judge.into_idle(&book);
     let pins = layers.into_iter().flat_map(|layer| layer.pins).collect();
-    Ok(Tables { image, rules: book.into_rules(), dropped, idle, pins, summary })
+    Ok(Tables { image, rules: book.into_rules(), dropped, idle, pins, summary, path_rules })
 }

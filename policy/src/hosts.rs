@@ -82,7 +82,16 @@ pub(crate) fn name_pattern(rule: &EgressRule) -> Option<&str> {
 /// Whether a host name matches a pattern in which `*` stands for any characters. Case and the
 /// dot of a complete name make no difference.
 pub fn matches_pattern(pattern: &str, host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    matches_folded(pattern, &folded(host))
+}
+
+/// A name in lower case and without the dot of a complete name.
+pub(crate) fn folded(host: &str) -> String {
+    host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
+}
+
+/// As [`matches_pattern`], for a name that is [`folded`].
+pub(crate) fn matches_folded(pattern: &str, host: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = host.strip_prefix(first) else { return false };

@@ -29,6 +29,7 @@ pub mod dialect;
 pub mod document;
 pub mod explain;
 mod generation;
+pub mod grants;
 pub mod hosts;
 pub mod json_schema;
 pub mod lower;

@@ -173,8 +173,9 @@ fn egress_rule(rule: &EgressRule) -> String {
         ports => format!(", ports: [{}]", ports.join(", ")),
     };
     let protocol = rule.protocol.map(protocol_word).unwrap_or_default();
+    let check = if rule.tls_name_check { "" } else { ", tls_name_check: off" };
     let deny = if rule.effect == Effect::Deny { ", deny: true" } else { "" };
-    format!("{{ {target}{ports}{protocol}{deny} }}{}", Origin(&rule.place))
+    format!("{{ {target}{ports}{protocol}{check}{deny} }}{}", Origin(&rule.place))
 }
 
 fn write_budgets(budgets: &Budgets, out: &mut String) -> fmt::Result {

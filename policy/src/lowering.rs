@@ -223,7 +223,10 @@ impl<'a> Lowering<'a> {
                 self.warn_of_name(span, host, allows);
             }
             if let Some(Egress { rules, .. }) = &mut self.boundary.egress {
-                rules.push(EgressRule { target, ..rule.clone() });
+                // An address has no name to check.
+                let is_name = matches!(target, Target::Host(_));
+                let tls_name_check = rule.tls_name_check || !is_name || !allows;
+                rules.push(EgressRule { target, tls_name_check, ..rule.clone() });
             }
         }
     }

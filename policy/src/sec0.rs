@@ -74,6 +74,7 @@ fn lower_egress(list: &Field<Vec<Spanned<String>>>, mode: Mode, lowering: &mut L
                     target: Target::Host(String::new()),
                     ports: port.map(|port| port..=port).into_iter().collect(),
                     protocol: None,
+                    tls_name_check: true,
                     place: span.place.clone(),
                 };
                 lowering.egress_rule(span, destination, rule);

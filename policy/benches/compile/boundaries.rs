@@ -67,6 +67,35 @@ pub(crate) fn networks(count: usize, each_with_ports: bool) -> Boundary {
                 vec![]
             },
             protocol: None,
+            tls_name_check: true,
+            place: place(i as usize),
+        }
+    });
+    boundary.egress = Some(Egress {
+        mode: Mode::Enforce,
+        place: place(0),
+        is_rule: false,
+        rules: rules.collect(),
+    });
+    boundary
+}
+
+/// Hosts of a few domains that share nothing else: exact names and patterns.
+pub(crate) fn hosts(count: usize) -> Boundary {
+    let mut boundary = files(std::iter::empty());
+    let rules = (0..count as u32).map(|i| {
+        // Numbers that look random, so that names share no beginnings.
+        let label = i.wrapping_mul(2_654_435_761);
+        EgressRule {
+            effect: Effect::Allow,
+            target: Target::Host(match i % 3 {
+                0 => format!("{label:08x}.example.com"),
+                1 => format!("*.{label:08x}.example.org"),
+                _ => format!("api.{label:08x}.example.net"),
+            }),
+            ports: vec![443..=443],
+            protocol: None,
+            tls_name_check: true,
             place: place(i as usize),
         }
     });

@@ -44,6 +44,8 @@ const POLICIES: &[(&str, Policy)] = &[
     ("100000 networks, two port ranges each", Policy::Boundary(|count| boundaries::networks(count, true), 100_000)),
     ("10000 folders and 100000 networks", Policy::Boundary(boundaries::both, 10_000)),
     ("10000 rules that decide nothing", Policy::Boundary(boundaries::idle, 10_000)),
+    ("1000 hosts", Policy::Boundary(boundaries::hosts, 1_000)),
+    ("10000 hosts", Policy::Boundary(boundaries::hosts, 10_000)),
     ("Sec0, 1000 paths, 1000 hosts, 10000 networks", Policy::Text(texts::sec0, 1_000)),
     ("Sec0, 10000 paths, 10000 hosts, 100000 networks", Policy::Text(texts::sec0, 10_000)),
     ("boundary, 1000 paths, 1000 hosts, 10000 networks", Policy::Text(texts::boundary, 1_000)),
@@ -60,8 +62,8 @@ fn main() {
     }
     let wanted = arguments.iter().find(|word| !word.starts_with('-'));
     println!(
-        "{:<52} {:>8} {:>8} {:>10} {:>13} {:>13} {:>8}",
-        "policy", "states", "ranges", "bytes", "parse ms", "compile ms", "peak MB"
+        "{:<52} {:>8} {:>8} {:>8} {:>10} {:>13} {:>13} {:>8}",
+        "policy", "states", "ranges", "names", "bytes", "parse ms", "compile ms", "peak MB"
     );
     for (name, _) in
         POLICIES.iter().filter(|(name, _)| wanted.is_none_or(|word| name.contains(word)))
@@ -119,10 +121,12 @@ fn run(policy: &Policy) {
     let peak = peak_megabytes();
     let tables = match result {
         Ok(tables) => {
-            let Summary { states, v4_intervals, v6_intervals, bytes, .. } = tables.summary;
-            format!("{states:>8} {:>8} {bytes:>10}", v4_intervals + v6_intervals)
+            let Summary { states, v4_intervals, v6_intervals, name_states, bytes, .. } =
+                tables.summary;
+            let ranges = v4_intervals + v6_intervals;
+            format!("{states:>8} {ranges:>8} {name_states:>8} {bytes:>10}")
         }
-        Err(error) => format!("refused at {:>17}", error.place.to_string()),
+        Err(error) => format!("refused at {:>26}", error.place.to_string()),
     };
     println!("{parsing}|{compiling}|{peak}|{tables}");
 }

@@ -3,7 +3,8 @@
 use std::{collections::HashSet, ops::RangeInclusive};
 
 use super::{
-    DestinationRule, FileRule, Group, ListenRule, ProgramRule, ProtocolWord, SocketRule, Syntax,
+    DestinationRule, FileRule, Group, ListenRule, NameCheckWord, ProgramRule, ProtocolWord,
+    SocketRule, Syntax,
 };
 use crate::{
     boundary::{
@@ -233,6 +234,13 @@ pub(super) fn egress(group: &Group<'_, DestinationRule>, lowering: &mut Lowering
             }
         };
         let denies = value(&rule.deny) == Some(&true);
+        if let Some(check) = &rule.tls_name_check
+            && (denies || rule.host.is_none())
+        {
+            let message = "`tls_name_check` has no effect here".to_owned();
+            let help = "leave it out: only where a host is allowed by name is a name asked for";
+            lowering.warning(code::SURPRISING, &check.key, message, help);
+        }
         match destination {
             Some(Ok(destination)) => {
                 let rule = EgressRule {
@@ -240,6 +248,7 @@ pub(super) fn egress(group: &Group<'_, DestinationRule>, lowering: &mut Lowering
                     target: Target::Host(String::new()),
                     ports,
                     protocol: value(&rule.protocol).map(|word| protocol(*word)),
+                    tls_name_check: value(&rule.tls_name_check) != Some(&NameCheckWord::Off),
                     place: field.span.place.clone(),
                 };
                 lowering.egress_rule(&field.span, destination, rule);

@@ -179,6 +179,11 @@ model! {
         optional ports: Vec<Spanned<Scalar>> [List(&PORT)] => Kernel(Part::Destinations),
         /// Without it, TCP and UDP.
         optional protocol: ProtocolWord => Kernel(Part::Destinations),
+        /// `on` (the default): a connection over TCP to port 443 that is open by the name must name
+        /// a server that may be looked up, in the first message of TLS. `off`: it need not. For
+        /// rules that allow a `host`.
+        optional tls_name_check: NameCheckWord
+            => Unenforced("no connection is looked into"),
         /// Whether the rule takes, whatever else gives.
         optional deny: bool => Kernel(Part::Destinations),
     }
@@ -266,6 +271,14 @@ words! {
         /// A folder and all below it; no character is special but `/**` at the end, as in
         /// `policy.yaml`.
         Prefix = "prefix",
+    }
+
+    /// Whether connections must name a server that may be looked up.
+    pub enum NameCheckWord {
+        /// They must.
+        On = "on",
+        /// They need not.
+        Off = "off",
     }
 
     /// A transport protocol.

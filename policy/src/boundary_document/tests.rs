@@ -95,6 +95,32 @@ fn what_this_version_does_not_enforce_is_said_and_listed() {
 }
 
 #[test]
+fn a_rule_that_allows_a_host_may_do_without_the_servers_name() {
+    let check = |rule: &str| {
+        let text = format!("boundary: 1\negress: [{{ {rule} }}]\n");
+        let document = document(&text, Dialect::Boundary);
+        let rules = &document.boundary.egress.as_ref().unwrap().rules;
+        let lowered = crate::lower::text(std::slice::from_ref(&document));
+        let checks: Vec<bool> = rules.iter().map(|rule| rule.tls_name_check).collect();
+        assert_eq!(lowered.contains("tls_name_check: off"), checks.contains(&false), "{lowered}");
+        (checks, warnings(&text).contains(&code::SURPRISING))
+    };
+    for (rule, checks, is_surprising) in [
+        ("host: a.example", vec![true], false),
+        ("host: a.example, tls_name_check: on", vec![true], false),
+        ("host: a.example, tls_name_check: off", vec![false], false),
+        // An address has no name, and what is denied needs none.
+        ("host: a.example, deny: true, tls_name_check: off", vec![true], true),
+        ("cidr: 192.0.2.1, tls_name_check: off", vec![true], true),
+        ("host: '*', tls_name_check: off", vec![true, true], false),
+    ] {
+        assert_eq!(check(rule), (checks, is_surprising), "{rule}");
+    }
+    let text = "boundary: 1\negress: [{ host: a.example, tls_name_check: false }]\n";
+    assert_eq!(error(text).0, code::WRONG_TYPE);
+}
+
+#[test]
 fn a_folder_that_is_denied_and_open_below_is_said() {
     for (rules, is_said) in [
         ("{ path: /srv/**, allow: [read] }, { path: /srv/secret, deny: [read] }", true),

@@ -22,12 +22,14 @@ pub(super) fn compare(old: &Tables, new: &Tables, comparison: &mut Comparison) {
         leaves: HashSet::new(),
         ports: HashSet::new(),
         known: HashSet::new(),
+        unnamed: Vec::new(),
         steps: 0,
     };
     let is_complete = [Family::V4, Family::V6].into_iter().all(|family| {
         let tables = family.intervals(&old.image).zip(family.intervals(&new.image));
         tables.is_some_and(|(old, new)| search.family(family, &old, &new).is_some())
     });
+    search.tell_unnamed();
     comparison.is_complete &= is_complete;
 }
 
@@ -40,6 +42,9 @@ struct Search<'a> {
     ports: HashSet<(u8, PortTable, PortTable)>,
     /// Pairs of answers that an example was found for.
     known: HashSet<(u8, Cell, Cell)>,
+    /// Told at the end, where no other address differs alike: a reader knows the list of rules, and
+    /// not which addresses must be named literally.
+    unnamed: Vec<(Cell, Cell, IpAddr, u16, Protocol)>,
     steps: usize,
 }
 
@@ -66,18 +71,32 @@ impl Search<'_> {
         let (old, new) = (old.read(&self.old.image)?, new.read(&self.new.image)?);
         self.steps += old.len() + new.len();
         for (first, last, old, new) in merged(&old, &new, u16::MAX.into()) {
-            let is_known = || self.known.contains(&(protocol.number(), old, new));
-            if old.verdict() == new.verdict() || is_known() {
+            let key = (protocol.number(), old.settled(), new.settled());
+            if old.verdict() == new.verdict() || self.known.contains(&key) {
                 continue;
             }
             let Some(port) = port_of(first, last) else { continue };
             if self.known.len() == MAX_DIFFERENCES {
                 return None;
             }
-            self.known.insert((protocol.number(), old, new));
+            self.known.insert(key);
+            let lists = (self.old.list_of(old), self.new.list_of(new));
+            if lists.0.or(lists.1).is_some() {
+                let (old, new) = (lists.0.unwrap_or(key.1), lists.1.unwrap_or(key.2));
+                self.unnamed.push((old, new, address, port, protocol));
+                continue;
+            }
             self.add(Subject::Address { address, port, protocol }, address, port, protocol);
         }
         (self.steps <= MAX_PORT_STEPS).then_some(())
+    }
+
+    fn tell_unnamed(&mut self) {
+        for (old, new, address, port, protocol) in std::mem::take(&mut self.unnamed) {
+            if self.known.insert((protocol.number(), old, new)) {
+                self.add(Subject::Address { address, port, protocol }, address, port, protocol);
+            }
+        }
     }
 
     /// Tells an example with the answers that the kernel would give.

@@ -116,7 +116,7 @@ impl<'a> Sweep<'a> {
         if NEVER_INCLUDED.contains(&network) {
             for (answer, layer) in answers.iter_mut().zip(self.layers) {
                 *answer = answer.map(|map| {
-                    let map = without_allows(self.maps.get(map), layer.default);
+                    let map = without_allows(self.maps.get(map), layer);
                     self.maps.number(map)
                 });
             }
@@ -125,12 +125,7 @@ impl<'a> Sweep<'a> {
             let Some(layer) = self.layers.get(at.layer) else { continue };
             let Some(numbered) = layer.rules.get(at.rule).copied() else { continue };
             let NumberedEgressRule { number, rule, .. } = numbered;
-            let add = PortRule {
-                number,
-                effect: rule.effect,
-                ports: &rule.ports,
-                default: layer.default,
-            };
+            let add = PortRule::of(layer, number, rule);
             self.rule = number;
             // Rules at one network are in the order of the layers.
             let later = rules[i + 1..].iter().take_while(|later| later.layer == at.layer);
@@ -141,7 +136,7 @@ impl<'a> Sweep<'a> {
                 if is_for(rule) {
                     let later = later.iter().copied().filter(|later| is_for(later.rule));
                     let before = self.maps.get(*map);
-                    self.watch.look(numbered, layer.default, before, later);
+                    self.watch.look(numbered, layer, before, later);
                     *map = self.maps.number(add.added_to(before));
                 }
             }

@@ -106,6 +106,16 @@ impl Patterns {
         self.list.len()
     }
 
+    /// A pattern as the user wrote it.
+    pub(super) fn text(&self, pattern: usize) -> &str {
+        self.list.get(pattern).map_or("", |pattern| &pattern.text)
+    }
+
+    /// Number of the rule that uses a pattern first.
+    pub(super) fn rule(&self, pattern: usize) -> u32 {
+        self.list.get(pattern).map_or(0, |pattern| pattern.rule)
+    }
+
     /// The rules that use a pattern and decide anything by it: for each layer, effect and right
     /// at most one.
     pub(super) fn uses(&self, pattern: usize) -> &[Use] {
@@ -194,7 +204,7 @@ fn try_build(
     watch: Option<Paths<'_>>,
 ) -> Result<(PathTable, f64), TooComplex> {
     let mut entries = Entries::new(layers, patterns);
-    let made = subsets::determinise(nfa, patterns, count, &mut entries, watch)?;
+    let made = subsets::determinise(nfa, patterns, count, &mut entries, &subsets::PATHS, watch)?;
     let table = automaton::table(&made.plain, &made.classes, entries.into_list());
     let table = table.ok_or(TooComplex)?;
     let used = [

@@ -2,10 +2,13 @@
 
 use ringfence_common::{
     Image, Right,
-    image::{CLASSES, ENTRY_BYTES, MAGIC, MAX_STATES, TRANSITIONS, header as word},
+    image::{
+        CLASSES, ENTRY_BYTES, MAGIC, MAX_NAME_STATES, MAX_STATES, NAME_SLOT_BYTES,
+        NAME_STATE_BYTES, TRANSITIONS, header as word,
+    },
 };
 
-use super::{addresses::Addresses, automaton::PathTable, header::Header};
+use super::{addresses::Addresses, automaton::PathTable, header::Header, names::NameTable};
 
 /// Bytes of an interval of IPv4 addresses.
 pub(super) const INTERVAL_BYTES_V4: usize = 8;
@@ -18,7 +21,7 @@ pub(super) const PORT_BYTES: usize = 8;
 /// What every part begins at a multiple of: more than any element needs.
 const ALIGNMENT: usize = 16;
 /// Parts of an image.
-const PARTS: usize = 8;
+const PARTS: usize = 11;
 
 /// Bytes of an image up to the address tables, and what aligning these may take.
 pub(super) fn path_bytes(paths: &PathTable) -> usize {
@@ -29,7 +32,12 @@ pub(super) fn path_bytes(paths: &PathTable) -> usize {
 }
 
 /// The image. The caller made sure that it is small enough for every offset to fit.
-pub(super) fn write(header: &Header, paths: &PathTable, addresses: &Addresses) -> Vec<u8> {
+pub(super) fn write(
+    header: &Header,
+    paths: &PathTable,
+    addresses: &Addresses,
+    names: &NameTable,
+) -> Vec<u8> {
     let mut bytes = vec![0; TRANSITIONS as usize];
     bytes[CLASSES as usize..].copy_from_slice(&paths.classes);
     bytes.extend(paths.transitions.iter().flat_map(|state| state.to_le_bytes()));
@@ -71,6 +79,15 @@ pub(super) fn write(header: &Header, paths: &PathTable, addresses: &Addresses) -
     for (port, cell) in addresses.ports.iter().flatten() {
         bytes.extend([*port, cell.0].into_iter().flat_map(u32::to_le_bytes));
     }
+    let name_classes = align(&mut bytes);
+    bytes.extend(names.classes);
+    let name_states = align(&mut bytes);
+    let states = names.states.iter();
+    let states = states.flat_map(|state| [state.base, state.otherwise, state.cell.0]);
+    bytes.extend(states.flat_map(u32::to_le_bytes));
+    let name_slots = align(&mut bytes);
+    let slots = names.slots.iter().flat_map(|slot| [slot.owner, slot.next]);
+    bytes.extend(slots.flat_map(u32::to_le_bytes));
     let words = [
         (word::MAGIC, MAGIC),
         (word::LENGTH, bytes.len() as u32),
@@ -92,6 +109,12 @@ pub(super) fn write(header: &Header, paths: &PathTable, addresses: &Addresses) -
         (word::EXEC_ANONYMOUS, header.exec_anonymous.0),
         (word::DENIES_PATHS, header.denies_paths),
         (word::STATES, paths.accepts.len() as u32),
+        (word::NAME_CLASSES, name_classes as u32),
+        (word::NAME_STATES, name_states as u32),
+        (word::NAME_STATE_COUNT, names.states.len() as u32),
+        (word::NAME_SLOTS, name_slots as u32),
+        (word::NAME_SLOT_COUNT, names.slots.len() as u32),
+        (word::NAME_START, names.start),
     ];
     for (at, value) in words {
         bytes[at as usize..at as usize + 4].copy_from_slice(&value.to_le_bytes());
@@ -145,7 +168,36 @@ pub fn verify(image: &[u8]) -> Result<(), Malformed> {
     ensure((0..states).all(|i| half(accepts + i * 2, count)), "no such entry")?;
     ensure(half(accepts, 1), "the dead state has rules of its own")?;
     verify_addresses(image, word::V4, word::V4_COUNT, 4)?;
-    verify_addresses(image, word::V6, word::V6_COUNT, 16)
+    verify_addresses(image, word::V6, word::V6_COUNT, 16)?;
+    verify_names(image)
+}
+
+fn verify_names(image: &[u8]) -> Result<(), Malformed> {
+    const OUTSIDE: Malformed = Malformed("the table of names leaves the image");
+    let read = |at: u32| image.word(at).ok_or(OUTSIDE);
+    let (classes, states, count) =
+        (read(word::NAME_CLASSES)?, read(word::NAME_STATES)?, read(word::NAME_STATE_COUNT)?);
+    let (slots, slot_count) = (read(word::NAME_SLOTS)?, read(word::NAME_SLOT_COUNT)?);
+    ensure((1..=MAX_NAME_STATES).contains(&count), "more states of names than a table has")?;
+    ensure(read(word::NAME_START)? < count, "no such start state of names")?;
+    let end = slot_count.checked_mul(NAME_SLOT_BYTES).and_then(|size| slots.checked_add(size));
+    ensure(end.is_some_and(|end| end as usize <= image.len()), OUTSIDE.0)?;
+    let states_end = states.checked_add(count * NAME_STATE_BYTES).ok_or(OUTSIDE)?;
+    ensure(states_end <= slots, "states of names overlap the slots")?;
+    let ends = classes.checked_add(256).is_some_and(|end| end <= states);
+    ensure(ends, "classes of names overlap the states")?;
+    let widest = (classes..classes + 256).filter_map(|at| image.byte(at)).max().ok_or(OUTSIDE)?;
+    for state in 0..count {
+        let at = states + state * NAME_STATE_BYTES;
+        ensure(read(at + 4)? < count, "no such next state of names")?;
+        let last = read(at)?.checked_add(widest.into());
+        ensure(last.is_some_and(|last| last < slot_count), "a state of names has no slots")?;
+    }
+    let next = |slot: u32| read(slots + slot * NAME_SLOT_BYTES + 4);
+    for slot in 0..slot_count {
+        ensure(next(slot)? < count, "no such next state of names")?;
+    }
+    Ok(())
 }
 
 fn verify_addresses(image: &[u8], base: u32, count: u32, width: u32) -> Result<(), Malformed> {

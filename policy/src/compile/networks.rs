@@ -10,16 +10,16 @@ use crate::boundary::{Effect, Resolved, Target};
 
 /// A network in one address family. The fields order outer networks before the inner ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Network {
-    pub(super) family: Family,
+pub(crate) struct Network {
+    pub(crate) family: Family,
     /// The first address, as a number.
-    pub(super) first: u128,
+    pub(crate) first: u128,
     /// Bits that are fixed.
-    pub(super) prefix: u8,
+    pub(crate) prefix: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Family {
+pub(crate) enum Family {
     V4,
     V6,
 }
@@ -30,7 +30,7 @@ const V4_INSIDE: [u128; 2] = [0xffff, 0x0064_ff9b << 64];
 impl Network {
     /// A network as a rule names it. One inside the IPv4-mapped or NAT64 range is the IPv4
     /// network inside, and the unspecified address is loopback, as for [`Address`].
-    fn of(network: &IpNetwork) -> Self {
+    pub(crate) fn of(network: &IpNetwork) -> Self {
         match network {
             IpNetwork::V4(network) => Self::v4(network.network().to_bits(), network.prefix()),
             IpNetwork::V6(network) => {
@@ -60,16 +60,42 @@ impl Network {
         self.first | 1_u128.checked_shl(free).map_or(u128::MAX, |size| size - 1)
     }
 
-    fn contains(&self, address: Address) -> bool {
-        let number = match address.as_v4() {
-            Some(number) if self.family == Family::V4 => u128::from(number),
-            None if self.family == Family::V6 => {
-                u128::from(address.high) << 64 | u128::from(address.low)
-            }
-            _ => return false,
-        };
-        self.first <= number && number <= self.last()
+    /// The network of a prefix length that an address is in; `None` when the length is not one of
+    /// its family.
+    pub(crate) fn around((family, number): (Family, u128), prefix: u8) -> Option<Self> {
+        let free = family.bits().checked_sub(prefix.into())?;
+        let outside = u128::MAX.checked_shl(free).unwrap_or(0);
+        Some(Self { family, first: number & outside, prefix })
     }
+
+    /// Whether another network lies wholly inside.
+    pub(crate) fn includes(&self, other: &Self) -> bool {
+        self.family == other.family && self.first <= other.first && other.last() <= self.last()
+    }
+
+    fn contains(&self, (family, number): (Family, u128)) -> bool {
+        self.family == family && self.first <= number && number <= self.last()
+    }
+}
+
+/// An address in the one form that lookups use, as a number.
+pub(crate) fn number(address: IpAddr) -> (Family, u128) {
+    let address = match address {
+        IpAddr::V4(address) => Address::v4(address.to_bits()),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            Address::v6((bits >> 64) as u64, bits as u64)
+        }
+    };
+    match address.as_v4() {
+        Some(number) => (Family::V4, number.into()),
+        None => (Family::V6, u128::from(address.high) << 64 | u128::from(address.low)),
+    }
+}
+
+/// The network of addresses that must be named literally that an address is in.
+pub(crate) fn special(number: (Family, u128)) -> Option<&'static Network> {
+    NEVER_INCLUDED.iter().find(|network| network.contains(number))
 }
 
 impl Family {
@@ -123,6 +149,9 @@ const NEVER_RESOLVED: &[Network] = &[
     v6(0xfc00 << 112, 7),           // private
     v6(0xfec0 << 112, 10),          // site-local
 ];
+
+/// What `localhost` may stand for.
+const LOOPBACK: &[Network] = &[v4(127, 0, 0, 0, 8), v6(1, 128)];
 
 /// A rule at one of its networks.
 pub(super) struct At {
@@ -197,18 +226,12 @@ fn stands_for(pattern: &str, name: &str) -> bool {
 }
 
 /// Whether a name may stand for an address.
-fn may_resolve(name: &str, address: IpAddr) -> bool {
-    let address = match address {
-        IpAddr::V4(address) => Address::v4(address.to_bits()),
-        IpAddr::V6(address) => {
-            let bits = address.to_bits();
-            Address::v6((bits >> 64) as u64, bits as u64)
-        }
-    };
+pub(crate) fn may_resolve(name: &str, address: IpAddr) -> bool {
+    let number = number(address);
     if name == "localhost" {
-        return address.is_loopback();
+        return LOOPBACK.iter().any(|network| network.contains(number));
     }
-    !NEVER_INCLUDED.iter().chain(NEVER_RESOLVED).any(|network| network.contains(address))
+    !NEVER_INCLUDED.iter().chain(NEVER_RESOLVED).any(|network| network.contains(number))
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use std::{collections::HashMap, ops::RangeInclusive};
 
 use ringfence_common::{Cell, Verdict};
 
-use super::rules::strictest;
-use crate::boundary::Effect;
+use super::rules::{EgressLayer, strictest};
+use crate::boundary::{Effect, EgressRule};
 
 /// Intervals of ports: the first port of each, ascending from 0, and its answer.
-pub(super) type PortMap = Vec<(u32, Cell)>;
+pub(crate) type PortMap = Vec<(u32, Cell)>;
 
 /// Port maps by number, each distinct one once.
 #[derive(Default)]
@@ -48,18 +48,25 @@ impl PortMaps {
 
 /// A rule about destinations, as one layer adds it to its answers.
 #[derive(Clone, Copy)]
-pub(super) struct PortRule<'a> {
-    pub(super) number: u32,
-    pub(super) effect: Effect,
+pub(crate) struct PortRule<'a> {
+    pub(crate) number: u32,
+    pub(crate) effect: Effect,
     /// Empty means any.
-    pub(super) ports: &'a [RangeInclusive<u16>],
-    /// The layer's answer when no rule matches.
-    pub(super) default: Cell,
+    pub(crate) ports: &'a [RangeInclusive<u16>],
+    /// As for [`EgressLayer`].
+    pub(crate) default: Cell,
+    /// As for [`EgressLayer`].
+    pub(crate) unnamed: Cell,
 }
 
-impl PortRule<'_> {
+impl<'a> PortRule<'a> {
+    pub(crate) fn of(layer: &EgressLayer<'_>, number: u32, rule: &'a EgressRule) -> Self {
+        let EgressLayer { default, unnamed, .. } = *layer;
+        Self { number, effect: rule.effect, ports: &rule.ports, default, unnamed }
+    }
+
     /// A layer's answers with this rule added to those that gave them.
-    pub(super) fn added_to(self, map: &[(u32, Cell)]) -> PortMap {
+    pub(crate) fn added_to(self, map: &[(u32, Cell)]) -> PortMap {
         if self.ports.is_empty() {
             return merged(map.iter().map(|(port, cell)| (*port, self.answer(*cell))));
         }
@@ -93,28 +100,30 @@ impl PortRule<'_> {
     fn answer(self, before: Cell) -> Cell {
         let refusal = self.default.verdict();
         let is_allowed = before.verdict() == Verdict::Allow;
+        let is_no_rules = before == self.default || before == self.unnamed;
         match self.effect {
-            Effect::Deny if is_allowed || before == self.default => Cell::new(refusal, self.number),
+            Effect::Deny if is_allowed || is_no_rules => Cell::new(refusal, self.number),
             Effect::Deny => Cell::new(refusal, before.rule().min(self.number)),
             Effect::Allow if is_allowed => {
                 Cell::new(Verdict::Allow, before.rule().min(self.number))
             }
-            Effect::Allow if before == self.default => Cell::new(Verdict::Allow, self.number),
+            Effect::Allow if is_no_rules => Cell::new(Verdict::Allow, self.number),
             Effect::Allow => before,
         }
     }
 }
 
-/// A layer's answers with what was allowed refused by default.
-pub(super) fn without_allows(map: &[(u32, Cell)], default: Cell) -> PortMap {
-    merged(map.iter().map(|(port, cell)| match cell.verdict() {
-        Verdict::Allow => (*port, default),
-        _ => (*port, *cell),
+/// A layer's answers as they are at an address that only a rule opens that names it literally.
+pub(super) fn without_allows(map: &[(u32, Cell)], layer: &EgressLayer<'_>) -> PortMap {
+    merged(map.iter().map(|(port, cell)| {
+        let is_open = cell.verdict() == Verdict::Allow || *cell == layer.default;
+        (*port, if is_open { layer.unnamed } else { *cell })
     }))
 }
 
-/// The strictest answers of several layers.
-pub(super) fn intersection(maps: &[&[(u32, Cell)]]) -> PortMap {
+/// The strictest answers of several layers. A name may still change one in which some layer's
+/// default has part, and no layer's rule refuses.
+pub(crate) fn intersection(maps: &[&[(u32, Cell)]]) -> PortMap {
     if let [only] = maps {
         return only.to_vec();
     }
@@ -125,13 +134,18 @@ pub(super) fn intersection(maps: &[&[(u32, Cell)]]) -> PortMap {
     cuts.dedup();
     let mut at = vec![0; maps.len()];
     merged(cuts.into_iter().map(|cut| {
+        let (mut is_open, mut is_refused) = (false, false);
         let cells = maps.iter().zip(&mut at).filter_map(|(map, at)| {
             while map.get(*at + 1).is_some_and(|(port, _)| *port <= cut) {
                 *at += 1;
             }
-            map.get(*at).map(|(_, cell)| *cell)
+            let cell = map.get(*at)?.1;
+            is_open |= cell.is_by_default();
+            is_refused |= !cell.is_by_default() && cell.verdict() == Verdict::Deny;
+            Some(cell.settled())
         });
-        (cut, strictest(cells))
+        let cell = strictest(cells);
+        (cut, if is_open && !is_refused { cell.unless_installed() } else { cell })
     }))
 }
 
@@ -150,10 +164,11 @@ fn merged(intervals: impl Iterator<Item = (u32, Cell)>) -> PortMap {
 mod tests {
     use super::*;
 
-    const DEFAULT: Cell = Cell::new(Verdict::Deny, 1);
+    const DEFAULT: Cell = Cell::new(Verdict::Deny, 1).unless_installed();
+    const UNNAMED: Cell = Cell::new(Verdict::Deny, 99);
 
     fn rule(number: u32, effect: Effect, ports: &[RangeInclusive<u16>]) -> PortRule<'_> {
-        PortRule { number, effect, ports, default: DEFAULT }
+        PortRule { number, effect, ports, default: DEFAULT, unnamed: UNNAMED }
     }
 
     fn allow(number: u32) -> Cell {
@@ -204,5 +219,40 @@ mod tests {
         let expected =
             [(0, DEFAULT), (80, allow(2)), (85, Cell::new(Verdict::Observe, 4)), (90, DEFAULT)];
         assert_eq!(intersection(&[&one, &other]), expected);
+    }
+
+    #[test]
+    fn a_name_changes_what_a_default_refuses_and_not_what_any_rule_does() {
+        let (deny, observe) = (Cell::new(Verdict::Deny, 3), Cell::new(Verdict::Observe, 4));
+        for (cells, expected) in [
+            ([DEFAULT, allow(2)], DEFAULT),
+            ([allow(2), DEFAULT], DEFAULT),
+            ([DEFAULT, deny], DEFAULT.settled()),
+            ([deny, DEFAULT], deny),
+            ([DEFAULT, observe], DEFAULT),
+            (
+                [observe, Cell::new(Verdict::Observe, 5).unless_installed()],
+                observe.unless_installed(),
+            ),
+            ([DEFAULT, UNNAMED], DEFAULT.settled()),
+            ([allow(2), observe], observe),
+        ] {
+            let maps = cells.map(|cell| [(0, cell)]);
+            assert_eq!(intersection(&[&maps[0], &maps[1]]), [(0, expected)], "{cells:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_literal_rule_opens_is_opened_by_one_and_taken_by_a_denial() {
+        let layer = EgressLayer { default: DEFAULT, unnamed: UNNAMED, rules: Vec::new() };
+        let ports = [80..=80];
+        let taken = rule(3, Effect::Deny, &ports).added_to(&[(0, allow(2))]);
+        let special = without_allows(&taken, &layer);
+        let denied = Cell::new(Verdict::Deny, 3);
+        assert_eq!(special, [(0, UNNAMED), (80, denied), (81, UNNAMED)]);
+        let opened = rule(4, Effect::Allow, &[]).added_to(&special);
+        assert_eq!(opened, [(0, allow(4)), (80, denied), (81, allow(4))]);
+        let taken = rule(5, Effect::Deny, &[]).added_to(&[(0, UNNAMED)]);
+        assert_eq!(taken, [(0, Cell::new(Verdict::Deny, 5))]);
     }
 }

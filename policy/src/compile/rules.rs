@@ -13,14 +13,28 @@ use crate::boundary::{
 
 /// The rules that have a number, in order of number.
 #[derive(Default)]
-pub(super) struct RuleBook(Vec<RuleInfo>);
+pub(crate) struct RuleBook {
+    rules: Vec<RuleInfo>,
+    /// Numbers that were given before the first of them.
+    before: u32,
+}
 
 impl RuleBook {
+    /// A book whose first rule gets the number after `last`.
+    pub(crate) fn after(last: u32) -> Self {
+        Self { rules: Vec::new(), before: last }
+    }
+
     /// Gives the next number to a rule.
     pub(super) fn add(&mut self, place: &Place, text: String, is_default: bool) -> u32 {
-        self.0.push(RuleInfo { place: place.clone(), text, is_default });
+        self.rules.push(RuleInfo { place: place.clone(), text, is_default });
+        self.last()
+    }
+
+    /// The number that was given last.
+    pub(super) fn last(&self) -> u32 {
         // A policy text that held more rules than the number has room for could not be read.
-        u32::try_from(self.0.len()).unwrap_or(0)
+        u32::try_from(self.rules.len()).map_or(0, |count| self.before.saturating_add(count))
     }
 
     /// The error that names the rule with this number.
@@ -34,16 +48,16 @@ impl RuleBook {
 
     /// How many rules have a number.
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.rules.len()
     }
 
     /// What a rule number stands for.
     pub(super) fn get(&self, number: u32) -> Option<&RuleInfo> {
-        self.0.get((number as usize).checked_sub(1)?)
+        self.rules.get(number.checked_sub(self.before)?.checked_sub(1)? as usize)
     }
 
     pub(super) fn into_rules(self) -> Vec<RuleInfo> {
-        self.0
+        self.rules
     }
 }
 
@@ -73,20 +87,22 @@ pub(super) struct NumberedPathRule {
 }
 
 /// What one boundary says about destinations.
-pub(super) struct EgressLayer<'a> {
-    /// The answer when no rule matches.
-    pub(super) default: Cell,
+pub(crate) struct EgressLayer<'a> {
+    /// The answer when no rule matches: one that a name may still change.
+    pub(crate) default: Cell,
+    /// The answer to addresses that only a rule opens that names them literally.
+    pub(crate) unnamed: Cell,
     /// Rules in the order of the document.
-    pub(super) rules: Vec<NumberedEgressRule<'a>>,
+    pub(crate) rules: Vec<NumberedEgressRule<'a>>,
 }
 
 /// A rule about destinations with its number.
 #[derive(Clone, Copy)]
-pub(super) struct NumberedEgressRule<'a> {
-    pub(super) number: u32,
+pub(crate) struct NumberedEgressRule<'a> {
+    pub(crate) number: u32,
     /// As for [`NumberedPathRule::group`].
-    pub(super) group: u32,
-    pub(super) rule: &'a EgressRule,
+    pub(crate) group: u32,
+    pub(crate) rule: &'a EgressRule,
 }
 
 /// The path layers of the boundaries that govern any right.
@@ -168,25 +184,32 @@ fn defaults(groups: &[PathGroup], book: &mut RuleBook) -> [Option<Cell>; Right::
     defaults
 }
 
+/// The text of a list's answer to destinations.
+pub(crate) const NO_RULE: &str = "the destination is allowed by no rule";
+/// The text of the answer to [`EgressLayer::unnamed`] addresses.
+pub(crate) const UNNAMED: &str = "address that no rule names literally";
+
 /// The egress layers of the boundaries that govern egress.
-pub(super) fn egress_layers<'a>(
+pub(crate) fn egress_layers<'a>(
     boundaries: &'a [Boundary],
     book: &mut RuleBook,
 ) -> Vec<EgressLayer<'a>> {
     let governing = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
     governing
         .map(|egress| {
-            let text = "the destination is allowed by no rule".to_owned();
-            let number = book.add(&egress.place, text, !egress.is_rule);
+            let number = book.add(&egress.place, NO_RULE.to_owned(), !egress.is_rule);
             let mut groups = HashMap::new();
             let rules = egress.rules.iter().map(|rule| {
                 let number = book.add(&rule.place, egress_rule_text(rule), false);
                 let group = *groups.entry((&rule.place, rule.effect)).or_insert(number);
                 NumberedEgressRule { number, group, rule }
             });
+            let rules = rules.collect();
+            let unnamed = book.add(&egress.place, UNNAMED.to_owned(), !egress.is_rule);
             EgressLayer {
-                default: Cell::new(egress.mode.refusal(), number),
-                rules: rules.collect(),
+                default: Cell::new(egress.mode.refusal(), number).unless_installed(),
+                unnamed: Cell::new(egress.mode.refusal(), unnamed),
+                rules,
             }
         })
         .collect()

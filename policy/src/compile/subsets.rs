@@ -18,12 +18,19 @@ use super::{
     nfa::{Nfa, Tail},
 };
 
-/// States before equal ones are merged.
-const MAX_SUBSETS: usize = 2 * MAX_STATES as usize;
-/// Nodes of all states together: what bounds memory.
-const MAX_MEMBERS: usize = 8 << 20;
-/// Nodes and followers that are looked at: what bounds time, to about a second.
-const MAX_STEPS: usize = 256 << 20;
+/// What making an automaton may take.
+pub(super) struct Room {
+    /// States before equal ones are merged.
+    pub(super) subsets: usize,
+    /// Nodes of all states together: what bounds memory.
+    pub(super) members: usize,
+    /// Nodes and followers that are looked at: what bounds time, to about a second.
+    pub(super) steps: usize,
+}
+
+/// For the automaton of paths.
+pub(super) const PATHS: Room =
+    Room { subsets: 2 * MAX_STATES as usize, members: 8 << 20, steps: 256 << 20 };
 
 /// Bytes that no node tells apart.
 pub(super) struct Classes {
@@ -71,12 +78,14 @@ pub(super) fn determinise(
     patterns: &Patterns,
     count: usize,
     entries: &mut Entries<'_>,
+    room: &Room,
     watch: Option<Paths<'_>>,
 ) -> Result<Determined, TooComplex> {
     let classes = Classes::new(nfa, count);
     let mut subsets = Subsets {
         nfa,
         patterns,
+        room,
         list: Vec::new(),
         numbers: HashMap::new(),
         members: 0,
@@ -113,9 +122,9 @@ pub(super) fn determinise(
         accepts.push(entries.number(ends.map(|node| node.pattern as usize)));
     }
     let used = [
-        (subsets.list.len(), MAX_SUBSETS),
-        (subsets.members, MAX_MEMBERS),
-        (subsets.steps, MAX_STEPS),
+        (subsets.list.len(), room.subsets),
+        (subsets.members, room.members),
+        (subsets.steps, room.steps),
     ];
     let used = used.map(|(used, limit)| used as f64 / limit as f64);
     let plain = Plain { class_count: classes.count, start, transitions, accepts };
@@ -193,6 +202,7 @@ impl Next {
 struct Subsets<'a> {
     nfa: &'a Nfa,
     patterns: &'a Patterns,
+    room: &'a Room,
     /// By number less one: number 0 is the empty set.
     list: Vec<std::rc::Rc<[u32]>>,
     numbers: HashMap<std::rc::Rc<[u32]>, u32>,
@@ -221,7 +231,8 @@ impl Subsets<'_> {
             return Ok(*number);
         }
         self.members += nodes.len();
-        if self.list.len() >= MAX_SUBSETS || self.members > MAX_MEMBERS || self.steps > MAX_STEPS {
+        let Room { subsets, members, steps } = *self.room;
+        if self.list.len() >= subsets || self.members > members || self.steps > steps {
             return Err(TooComplex);
         }
         let subset: std::rc::Rc<[u32]> = nodes.into();

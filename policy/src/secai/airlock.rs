@@ -96,6 +96,7 @@ fn lower_destination(item: &Spanned<String>, lowering: &mut Lowering<'_>) {
                 target: Target::Host(String::new()),
                 ports: vec![port..=port],
                 protocol: Some(Protocol::Tcp),
+                tls_name_check: true,
                 place: span.place.clone(),
             };
             lowering.egress_rule(span, destination, rule);

@@ -9,10 +9,10 @@ use ipnetwork::{IpNetwork, Ipv4Network};
 use proptest::{prelude::*, test_runner::TestRunner};
 use ringfence_common::{
     Address, Verdict,
-    egress::{Protocol, decide},
+    egress::{Protocol, answer, decide},
 };
 use ringfence_policy::{
-    boundary::{Boundary, Effect, Egress, Mode, Place, Resolved, Target},
+    boundary::{Boundary, Effect, Egress, EgressRule, Mode, Place, Resolved, Target},
     compile::{Tables, compile, verify},
 };
 
@@ -76,15 +76,18 @@ fn parse(text: &str) -> IpNetwork {
     text.parse().unwrap()
 }
 
-pub(crate) fn ask(image: &[u8], address: IpAddr, protocol: Protocol, port: u16) -> (Verdict, u32) {
-    let address = match address {
+fn number(address: IpAddr) -> Address {
+    match address {
         IpAddr::V4(address) => Address::v4(address.to_bits()),
         IpAddr::V6(address) => {
             let bits = address.to_bits();
             Address::v6((bits >> 64) as u64, bits as u64)
         }
-    };
-    let decision = decide(image, address, protocol, port);
+    }
+}
+
+pub(crate) fn ask(image: &[u8], address: IpAddr, protocol: Protocol, port: u16) -> (Verdict, u32) {
+    let decision = decide(image, number(address), protocol, port);
     (decision.verdict, decision.rule)
 }
 
@@ -131,17 +134,26 @@ fn is_inside(inner: IpNetwork, outer: IpNetwork) -> bool {
         && outer.contains(inner.network())
 }
 
+/// The network of addresses that must be named literally that a plain address is in.
+fn special(address: IpAddr) -> Option<IpNetwork> {
+    SPECIAL.iter().map(|text| parse(text)).find(|special| special.contains(address))
+}
+
+/// Whether a rule about a network is about an address.
+pub(crate) fn matches_address(rule: &EgressRule, address: IpAddr) -> bool {
+    let Target::Network(network) = &rule.target else { unreachable!() };
+    let (network, address) = (meant(*network), plain(address));
+    let is_included = rule.effect == Effect::Deny
+        || special(address).is_none_or(|special| is_inside(network, special));
+    is_included && network.contains(address)
+}
+
 /// What one boundary says, and where; `address` is plain.
 fn one(egress: &Egress, address: IpAddr, protocol: Protocol, port: u16) -> (Verdict, Place) {
-    let special = SPECIAL.iter().map(|text| parse(text)).find(|special| special.contains(address));
     let mut matching = egress.rules.iter().filter(|rule| {
-        let Target::Network(network) = &rule.target else { unreachable!() };
-        let network = meant(*network);
-        let is_included = rule.effect == Effect::Deny
-            || special.is_none_or(|special| is_inside(network, special));
         let is_port = rule.ports.is_empty() || rule.ports.iter().any(|ports| ports.contains(&port));
         let is_protocol = rule.protocol.is_none_or(|only| only == protocol);
-        network.contains(address) && is_included && is_port && is_protocol
+        matches_address(rule, address) && is_port && is_protocol
     });
     match (
         matching.clone().find(|rule| rule.effect == Effect::Deny),
@@ -233,12 +245,22 @@ fn a_lookup_answers_as_the_networks_asked_one_by_one() {
                 let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
                 let answers: Vec<_> =
                     egress.map(|egress| one(egress, plain(*address), protocol, port)).collect();
+                // By default, unless by a rule, or since no rule names it literally.
+                let is_default = |(_, place): &(Verdict, Place)| {
+                    place.line >= 1000 && special(plain(*address)).is_none()
+                };
+                let is_refused =
+                    |one: &(Verdict, Place)| one.0 == Verdict::Deny && !is_default(one);
+                let by_default = answers.iter().any(is_default) && !answers.iter().any(is_refused);
                 let strictest = answers.iter().map(|(verdict, _)| *verdict).max();
                 let expected =
                     answers.into_iter().find(|(verdict, _)| Some(*verdict) == strictest).unwrap();
                 let (verdict, rule) = ask(&tables.image, *address, protocol, port);
                 let found = (verdict, place_of(&tables, rule).unwrap());
                 prop_assert_eq!(found, expected, "{} {:?} {}", address, protocol, port);
+                let whole = answer(&*tables.image, number(*address), protocol, port);
+                prop_assert_eq!(whole.decision.rule, rule);
+                prop_assert_eq!(whole.by_default, by_default, "{} {}", address, port);
                 questions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             }
             Ok(())
@@ -299,6 +321,13 @@ fn a_wide_rule_does_not_open_credentials_services_but_a_narrow_one_does() {
     assert!(allows(&narrow, "169.254.169.254", 80));
     assert!(!allows(&narrow, "169.254.169.254", 81));
     assert!(!allows(&narrow, "169.254.169.253", 80));
+    for (tables, port) in [(&wide, 80), (&narrow, 81)] {
+        let address = number("169.254.169.254".parse().unwrap());
+        let whole = answer(&*tables.image, address, Protocol::Tcp, port);
+        let rule = tables.rule(whole.decision.rule).unwrap();
+        assert_eq!(rule.text, "address that no rule names literally");
+        assert!(rule.is_default && !whole.by_default, "and no name opens it");
+    }
 }
 
 #[test]

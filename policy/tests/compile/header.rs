@@ -142,6 +142,7 @@ fn rules_read_as_a_person_would_say_them() {
         "deny delete of /vault/** and below",
         "the destination is allowed by no rule",
         "allow 10.0.0.0/8 port 443, 8000-8999",
+        "address that no rule names literally",
     ];
     assert_eq!(texts, expected);
 }

@@ -101,6 +101,12 @@ fn an_image_that_was_changed_does_not_verify() {
         word::V6,
         word::V6_COUNT,
         word::STATES,
+        word::NAME_CLASSES,
+        word::NAME_STATES,
+        word::NAME_STATE_COUNT,
+        word::NAME_SLOTS,
+        word::NAME_SLOT_COUNT,
+        word::NAME_START,
     ] {
         let mut changed = image.clone();
         assert!(changed.as_slice().word(at).is_some());

@@ -6,6 +6,7 @@ mod addresses;
 mod boundaries;
 mod contents;
 mod header;
+mod hosts;
 mod idle;
 mod limits;
 mod names;

@@ -55,6 +55,7 @@ pub(crate) fn egress(
         target,
         ports,
         protocol: None,
+        tls_name_check: true,
         place: place(&boundary.file, line),
     });
     let rules = rules.collect();

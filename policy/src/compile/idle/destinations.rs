@@ -40,7 +40,7 @@ impl<'a> Destinations<'a> {
     pub(in crate::compile) fn look(
         &mut self,
         rule: NumberedEgressRule<'_>,
-        default: Cell,
+        layer: &EgressLayer<'_>,
         answers: &[(u32, Cell)],
         later: impl Iterator<Item = NumberedEgressRule<'a>>,
     ) {
@@ -50,11 +50,11 @@ impl<'a> Destinations<'a> {
         if denies && !is_open {
             return;
         }
-        let after = if is_open { self.later(default, later) } else { Vec::new() };
+        let after = if is_open { self.later(layer, later) } else { Vec::new() };
         for ports in ports_of(rule.rule) {
             for (first, last, cell) in overlapping(answers, ports) {
                 self.steps += 1;
-                let is_allowed = cell != default && cell.verdict() == Verdict::Allow;
+                let is_allowed = cell.verdict() == Verdict::Allow;
                 if denies && is_allowed {
                     self.judge.takes(group);
                 } else if !denies && !is_allowed {
@@ -82,14 +82,14 @@ impl<'a> Destinations<'a> {
     /// The answers that the rules after one give by themselves.
     fn later(
         &mut self,
-        default: Cell,
+        layer: &EgressLayer<'_>,
         later: impl Iterator<Item = NumberedEgressRule<'a>>,
     ) -> Vec<(u32, Cell)> {
         let later = later.filter(|rule| self.groups[rule.number as usize] != 0);
-        let map = later.fold(vec![(0, default)], |map, rule| {
-            let (number, effect) = (rule.number, rule.rule.effect);
-            PortRule { number, effect, ports: &rule.rule.ports, default }.added_to(&map)
-        });
+        let map =
+            later.fold(vec![(0, layer.default)], |map, NumberedEgressRule { number, rule, .. }| {
+                PortRule::of(layer, number, rule).added_to(&map)
+            });
         self.steps += map.len();
         map
     }
