@@ -11,6 +11,7 @@
 //! …     v6: (u64 high, u64 low) [n], ascending, the first 0; then u32 [n] leaf offsets
 //! …     leaves: (tcp offset, tcp count, udp offset, udp count) as u32
 //! …     ports: (u32 first port, u32 Cell) ascending, the first port 0
+//! …     serving: a leaf, by the port that is served
 //! ```
 //!
 //! All offsets are in bytes from the start of the image and multiples of their element's size;
@@ -79,6 +80,13 @@ pub mod header {
     pub const EXEC_ANONYMOUS: u32 = 72;
     /// 1 when a rule of a document denies paths, else 0.
     pub const DENIES_PATHS: u32 = 76;
+    /// Cell: what those say about Unix sockets without a path who govern destinations, and neither
+    /// files nor Unix sockets.
+    pub const ABSTRACT: u32 = 80;
+    /// 1 when serving is governed, else 0.
+    pub const GOVERNS_SERVING: u32 = 84;
+    /// Offset of the leaf for serving.
+    pub const SERVING: u32 = 88;
 }
 
 /// Bounds-checked reads from an image.

@@ -17,6 +17,7 @@ pub mod files;
 pub mod guard;
 pub mod image;
 pub mod layout;
+pub mod serving;
 pub mod socket;
 
 pub use address::Address;

@@ -18,7 +18,9 @@ mod metadata;
 mod network;
 mod path;
 mod scope;
+mod serving;
 mod table;
+mod unix;
 mod verdicts;
 
 /// The kernel functions that the programs call are for GPL-compatible programs only.

@@ -19,24 +19,25 @@ use crate::{
     listen::is_own_listener,
     scope::{Task, governed},
     table::table,
+    unix,
 };
 
 /// `AF_UNSPEC`.
 const UNSPECIFIED: u32 = 0;
 /// `SOCK_STREAM`.
-const STREAM: u16 = 1;
+pub(crate) const STREAM: u16 = 1;
 
 /// An address and port as a socket call carries them.
 #[derive(Clone, Copy)]
-struct Peer {
-    address: Address,
-    port: u16,
-    protocol: Protocol,
+pub(crate) struct Peer {
+    pub(crate) address: Address,
+    pub(crate) port: u16,
+    pub(crate) protocol: Protocol,
 }
 
 impl Peer {
     #[inline(always)]
-    fn destination(self) -> Destination {
+    pub(crate) fn destination(self) -> Destination {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.address.high.to_be_bytes());
         bytes[8..].copy_from_slice(&self.address.low.to_be_bytes());
@@ -69,7 +70,7 @@ pub fn socket_create(ctx: LsmContext) -> i32 {
 
 /// Whether a socket belongs to the scope's cgroup or one below, as the cgroup's hooks see it.
 #[inline(always)]
-fn is_own(sock: u64) -> bool {
+pub(crate) fn is_own(sock: u64) -> bool {
     let cgroup = read_u64(sock + offset!(sock_cgroup));
     let level = setting!(cgroup_level);
     if cgroup == 0 || read_u32(cgroup + offset!(cgroup_level)) < level {
@@ -79,14 +80,18 @@ fn is_own(sock: u64) -> bool {
     read_u64(read_u64(ancestor + offset!(cgroup_node)) + offset!(node_id)) == setting!(cgroup)
 }
 
-/// Judges a socket that another process hands over.
+/// Judges a socket that another process hands over: a Unix socket by whom it is connected to.
 #[inline(always)]
 pub(crate) fn judge_received(task: &mut Task, file: u64) -> i32 {
     let Some(table) = table() else { return -EPERM };
     let sock = read_u64(read_u64(file + offset!(file_private)) + offset!(socket_sock));
     let family = read_u16(sock + offset!(sock_family)) as u32;
-    if family == family::UNIX || is_own(sock) {
+    if is_own(sock) {
         return 0;
+    }
+    if family == family::UNIX {
+        let peer = read_u64(sock + offset!(unix_peer));
+        return if peer == 0 { 0 } else { unix::judge(task, peer, Action::Connect) };
     }
     let to = Destination {
         family: family as u8,
@@ -237,10 +242,17 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
     judge_socket(&ctx, Action::Send, v6(&ctx))
 }
 
-/// A packet's destination; `Err` for what is neither TCP nor UDP or cannot be read, and `None`
-/// for a packet of a connection that was judged when it was opened.
+/// An end of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Source,
+    Target,
+}
+
+/// The address of one end of a packet, its protocol, and where the header of that begins; `Err`
+/// for what is neither TCP nor UDP or cannot be read.
 #[inline(always)]
-fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
+pub(crate) fn end(ctx: &SkBuffContext, end: End) -> Result<(Address, Protocol, usize), i64> {
     let first: u8 = ctx.load(0)?;
     let (address, next, transport) = match first >> 4 {
         4 => {
@@ -248,13 +260,14 @@ fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
             if u16::from_be(fragment) & 0x1fff != 0 {
                 return Err(0);
             }
-            let number: u32 = ctx.load(16)?;
+            let number: u32 = ctx.load(if end == End::Source { 12 } else { 16 })?;
             let next: u8 = ctx.load(9)?;
             (Address::v4(u32::from_be(number)), next, ((first & 15) * 4) as usize)
         }
         6 => {
-            let high: u64 = ctx.load(24)?;
-            let low: u64 = ctx.load(32)?;
+            let at = if end == End::Source { 8 } else { 24 };
+            let high: u64 = ctx.load(at)?;
+            let low: u64 = ctx.load(at + 8)?;
             let next: u8 = ctx.load(6)?;
             (Address::v6(u64::from_be(high), u64::from_be(low)), next, 40)
         }
@@ -265,13 +278,23 @@ fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
         17 => Protocol::Udp,
         _ => return Err(0),
     };
-    if protocol == Protocol::Tcp {
-        // Only SYN without ACK opens a connection from here.
-        let flags: u8 = ctx.load(transport + 13)?;
-        // To loopback, `connect4` and `connect6` have judged with what is not seen here.
-        if flags & 0x12 != 0x02 || address.is_loopback() {
-            return Ok(None);
-        }
+    Ok((address, protocol, transport))
+}
+
+/// Whether a TCP packet opens a connection: SYN without ACK.
+#[inline(always)]
+pub(crate) fn opens(ctx: &SkBuffContext, transport: usize) -> Result<bool, i64> {
+    let flags: u8 = ctx.load(transport + 13)?;
+    Ok(flags & 0x12 == 0x02)
+}
+
+/// A packet's destination; `None` for a packet of a connection that was judged when it was opened.
+#[inline(always)]
+fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
+    let (address, protocol, transport) = end(ctx, End::Target)?;
+    // To loopback, `connect4` and `connect6` have judged with what is not seen here.
+    if protocol == Protocol::Tcp && (!opens(ctx, transport)? || address.is_loopback()) {
+        return Ok(None);
     }
     let port: u16 = ctx.load(transport + 2)?;
     Ok(Some(Peer { address, port: u16::from_be(port), protocol }))
@@ -295,6 +318,6 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
         // In observe mode the socket's own hooks have told; a packet would tell again and again.
         return 1;
     }
-    emit::packet(decision, &to);
+    emit::packet(Action::Send, decision, &to);
     0
 }

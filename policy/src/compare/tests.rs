@@ -60,6 +60,10 @@ impl Policy {
             Subject::Address { address, port, protocol } => {
                 about(question::about_address(&self.tables, *address, *port, *protocol))
             }
+            Subject::AbstractSocket { name } => about(question::about_abstract(&self.tables, name)),
+            Subject::Serve { port, protocol } => {
+                about(ringfence_common::serving::decide(&*self.tables.image, *protocol, *port))
+            }
             Subject::Host { name, port, protocol } => {
                 by_name(hosts::decide(&self.boundaries, name, *port, *protocol))
             }
@@ -109,6 +113,8 @@ pub(super) fn told(old: &Policy, new: &Policy) -> Vec<String> {
             Subject::Address { address, port, protocol } => {
                 format!("{protocol:?} {address} {port}")
             }
+            Subject::AbstractSocket { name } => format!("@{}", String::from_utf8_lossy(name)),
+            Subject::Serve { port, protocol } => format!("serve {protocol:?} {port}"),
             Subject::Host { name, port, protocol } => format!("{protocol:?} {name} {port}"),
             Subject::Lookup { name } => format!("lookup {name}"),
             other => format!("{other:?}"),
@@ -326,7 +332,7 @@ fn is_like(told: &Subject, asked: &Subject) -> bool {
         | (
             Subject::Path { right: told, .. } | Subject::LongPath { right: told },
             Subject::LongPath { right: asked },
-        ) => told == asked,
+        ) => told == asked || (*told, *asked) == (Right::Write, Right::Socket),
         (Subject::Path { right: Right::Exec, .. }, Subject::FirstProgram { .. })
         | (Subject::FirstProgram { .. }, Subject::FirstProgram { .. }) => true,
         (Subject::Address { protocol: told, .. }, Subject::Address { protocol: asked, .. })

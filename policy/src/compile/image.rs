@@ -5,7 +5,7 @@ use ringfence_common::{
     image::{CLASSES, ENTRY_BYTES, MAGIC, MAX_STATES, TRANSITIONS, header as word},
 };
 
-use super::{addresses::Addresses, automaton::PathTable, header::Header};
+use super::{addresses::Addresses, automaton::PathTable, header::Header, ports::PortMap};
 
 /// Bytes of an interval of IPv4 addresses.
 pub(super) const INTERVAL_BYTES_V4: usize = 8;
@@ -18,7 +18,7 @@ pub(super) const PORT_BYTES: usize = 8;
 /// What every part begins at a multiple of: more than any element needs.
 const ALIGNMENT: usize = 16;
 /// Parts of an image.
-const PARTS: usize = 8;
+const PARTS: usize = 9;
 
 /// Bytes of an image up to the address tables, and what aligning these may take.
 pub(super) fn path_bytes(paths: &PathTable) -> usize {
@@ -28,8 +28,18 @@ pub(super) fn path_bytes(paths: &PathTable) -> usize {
         + PARTS * ALIGNMENT
 }
 
+/// Bytes of the leaf for serving and its ports.
+pub(super) fn serving_bytes(serving: &[PortMap; 2]) -> usize {
+    LEAF_BYTES + serving.iter().map(|map| map.len() * PORT_BYTES).sum::<usize>()
+}
+
 /// The image. The caller made sure that it is small enough for every offset to fit.
-pub(super) fn write(header: &Header, paths: &PathTable, addresses: &Addresses) -> Vec<u8> {
+pub(super) fn write(
+    header: &Header,
+    paths: &PathTable,
+    addresses: &Addresses,
+    serving: &[PortMap; 2],
+) -> Vec<u8> {
     let mut bytes = vec![0; TRANSITIONS as usize];
     bytes[CLASSES as usize..].copy_from_slice(&paths.classes);
     bytes.extend(paths.transitions.iter().flat_map(|state| state.to_le_bytes()));
@@ -71,6 +81,15 @@ pub(super) fn write(header: &Header, paths: &PathTable, addresses: &Addresses) -
     for (port, cell) in addresses.ports.iter().flatten() {
         bytes.extend([*port, cell.0].into_iter().flat_map(u32::to_le_bytes));
     }
+    let serving_leaf = align(&mut bytes);
+    let mut ports = serving_leaf + LEAF_BYTES;
+    for map in serving {
+        bytes.extend([ports as u32, map.len() as u32].into_iter().flat_map(u32::to_le_bytes));
+        ports += map.len() * PORT_BYTES;
+    }
+    for (port, cell) in serving.iter().flatten() {
+        bytes.extend([*port, cell.0].into_iter().flat_map(u32::to_le_bytes));
+    }
     let words = [
         (word::MAGIC, MAGIC),
         (word::LENGTH, bytes.len() as u32),
@@ -91,6 +110,9 @@ pub(super) fn write(header: &Header, paths: &PathTable, addresses: &Addresses) -
         (word::IO_URING, header.io_uring.0),
         (word::EXEC_ANONYMOUS, header.exec_anonymous.0),
         (word::DENIES_PATHS, header.denies_paths),
+        (word::ABSTRACT, header.abstract_sockets.0),
+        (word::GOVERNS_SERVING, header.governs_serving),
+        (word::SERVING, serving_leaf as u32),
         (word::STATES, paths.accepts.len() as u32),
     ];
     for (at, value) in words {
@@ -145,7 +167,10 @@ pub fn verify(image: &[u8]) -> Result<(), Malformed> {
     ensure((0..states).all(|i| half(accepts + i * 2, count)), "no such entry")?;
     ensure(half(accepts, 1), "the dead state has rules of its own")?;
     verify_addresses(image, word::V4, word::V4_COUNT, 4)?;
-    verify_addresses(image, word::V6, word::V6_COUNT, 16)
+    verify_addresses(image, word::V6, word::V6_COUNT, 16)?;
+    let serving = read(word::SERVING)?;
+    verify_ports(image, serving)?;
+    verify_ports(image, serving.checked_add(8).ok_or(Malformed("serving leaves the image"))?)
 }
 
 fn verify_addresses(image: &[u8], base: u32, count: u32, width: u32) -> Result<(), Malformed> {

@@ -6,7 +6,9 @@ use serde::{Serialize, Serializer};
 use super::{fields::mode_of, limits, mode_json, part_json, place_json};
 use crate::{
     Boundary, Content, Diagnostic, Document, Mode, baseline,
-    boundary::{Baseline, Effect, EgressRule, GlobSyntax, PathRule, Place, Rights, Target},
+    boundary::{
+        Baseline, Effect, EgressRule, GlobSyntax, ListenRule, PathRule, Place, Rights, Target,
+    },
     coverage::Part,
     diagnostic::visible,
     lower::right_words,
@@ -19,8 +21,8 @@ const MAX_RULES: usize = 200;
 /// What documents come to together: an act must be allowed by each that governs it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Effective {
-    /// Files, programs, programs after the first, anonymous executable memory, and destinations,
-    /// in this order.
+    /// Files, programs, programs after the first, anonymous executable memory, destinations,
+    /// serving and Unix sockets, in this order.
     pub groups: Vec<Group>,
     /// What every program is given; `None` when no document has it.
     pub baseline: Option<Baselines>,
@@ -116,8 +118,15 @@ fn file_json<S: Serializer>(file: &str, serializer: S) -> Result<S::Ok, S::Error
 /// What documents come to together.
 pub fn effective(documents: &[Document]) -> Effective {
     let (boundaries, findings) = path_map::boundaries(documents);
-    let groups =
-        [Part::Files, Part::Programs, Part::LaterPrograms, Part::AnonymousCode, Part::Destinations];
+    let groups = [
+        Part::Files,
+        Part::Programs,
+        Part::LaterPrograms,
+        Part::AnonymousCode,
+        Part::Destinations,
+        Part::Serving,
+        Part::Sockets,
+    ];
     Effective {
         groups: groups.map(|part| group(part, &boundaries)).into(),
         baseline: baselines(&boundaries),
@@ -141,6 +150,14 @@ fn group(part: Part, boundaries: &[Boundary]) -> Group {
         }
         Part::Programs => "every program may be executed",
         Part::Destinations => "every destination is free",
+        Part::Serving if boundaries.iter().any(|one| one.egress.is_some()) => {
+            "only the scope itself is served, since destinations are governed"
+        }
+        Part::Serving => "everybody may be served",
+        Part::Sockets if boundaries.iter().any(|one| mode_of(Part::Files, one).is_some()) => {
+            "a Unix socket is reached where its path may be written"
+        }
+        Part::Sockets => "every Unix socket with a path may be connected to",
         Part::Files | Part::Paths | Part::All => "every file is free",
     });
     Group { part, governed_by, free }
@@ -154,11 +171,20 @@ fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
             let rules = egress.rules.iter().take(MAX_RULES).map(destination_rule).collect();
             (&egress.place, egress.rules.len(), rules)
         }
+        Part::Serving => {
+            let listen = boundary.listen.as_ref()?;
+            let rules = listen.rules.iter().take(MAX_RULES).map(listen_rule).collect();
+            (&listen.place, listen.rules.len(), rules)
+        }
         Part::LaterPrograms => (&boundary.no_exec_after_start.as_ref()?.1, 0, Vec::new()),
         Part::AnonymousCode => (&boundary.no_anonymous_code.as_ref()?.1, 0, Vec::new()),
         Part::Rings => (&boundary.io_uring.as_ref()?.place, 0, Vec::new()),
         part => {
-            let rights = if part == Part::Programs { Rights::EXEC } else { Rights::ABOUT_FILES };
+            let rights = match part {
+                Part::Programs => Rights::EXEC,
+                Part::Sockets => Rights::SOCKET,
+                _ => Rights::ABOUT_FILES,
+            };
             let is_of = |rule: &&PathRule| !rule.rights.common(rights).is_empty();
             let rules = || boundary.path_rules.iter().filter(is_of);
             let mut groups = boundary.path_groups.iter();
@@ -175,8 +201,15 @@ fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
 /// A process that could leave its boundary makes every other answer worthless: one group in
 /// enforce mode is enough.
 fn always_mode(boundaries: &[Boundary]) -> Mode {
-    let parts =
-        [Part::Paths, Part::LaterPrograms, Part::AnonymousCode, Part::Rings, Part::Destinations];
+    let parts = [
+        Part::Paths,
+        Part::LaterPrograms,
+        Part::AnonymousCode,
+        Part::Rings,
+        Part::Destinations,
+        Part::Serving,
+        Part::Sockets,
+    ];
     let mut modes =
         boundaries.iter().flat_map(|boundary| parts.map(|part| mode_of(part, boundary))).flatten();
     match modes.next() {
@@ -206,11 +239,27 @@ fn path_rule(rule: &PathRule) -> Rule {
 }
 
 fn rights_in_words(rights: Rights) -> String {
+    if rights == Rights::SOCKET {
+        return "connect".to_owned();
+    }
     let files = right_words(rights.common(Rights::ABOUT_FILES));
     match (rights.common(Rights::EXEC).is_empty(), files.as_str()) {
         (true, _) => files,
         (false, "") => "execute".to_owned(),
         (false, files) => format!("{files}, execute"),
+    }
+}
+
+fn listen_rule(rule: &ListenRule) -> Rule {
+    let protocol = protocol_words(rule.protocol);
+    Rule { place: rule.place.clone(), text: format!("serve port {}, {protocol}", rule.port) }
+}
+
+const fn protocol_words(protocol: Option<Protocol>) -> &'static str {
+    match protocol {
+        None => "TCP and UDP",
+        Some(Protocol::Tcp) => "TCP",
+        Some(Protocol::Udp) => "UDP",
     }
 }
 
@@ -245,11 +294,7 @@ fn destination_rule(rule: &EgressRule) -> Rule {
         [one] if !one.contains('-') => format!("port {one}"),
         several => format!("ports {}", several.join(", ")),
     };
-    let protocol = match rule.protocol {
-        None => "TCP and UDP",
-        Some(Protocol::Tcp) => "TCP",
-        Some(Protocol::Udp) => "UDP",
-    };
+    let protocol = protocol_words(rule.protocol);
     Rule { place: rule.place.clone(), text: format!("{effect} {target}, {ports}, {protocol}") }
 }
 
