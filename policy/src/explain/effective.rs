@@ -1,13 +1,14 @@
 //! The boundary that documents make together.
 
-use ringfence_common::egress::Protocol;
+use ringfence_common::{Right, egress::Protocol};
 use serde::{Serialize, Serializer};
 
 use super::{fields::mode_of, limits, mode_json, part_json, place_json};
 use crate::{
     Boundary, Content, Diagnostic, Document, Mode, baseline,
     boundary::{
-        Baseline, Effect, EgressRule, GlobSyntax, ListenRule, PathRule, Place, Rights, Target,
+        Baseline, Effect, EgressRule, GlobSyntax, ListenRule, PathGroup, PathRule, Place, Rights,
+        Target,
     },
     coverage::Part,
     diagnostic::visible,
@@ -150,13 +151,7 @@ fn group(part: Part, boundaries: &[Boundary]) -> Group {
         }
         Part::Programs => "every program may be executed",
         Part::Destinations => "every destination is free",
-        Part::Serving if boundaries.iter().any(|one| one.egress.is_some()) => {
-            "only the scope itself is served, since destinations are governed"
-        }
         Part::Serving => "everybody may be served",
-        Part::Sockets if boundaries.iter().any(|one| mode_of(Part::Files, one).is_some()) => {
-            "a Unix socket is reached where its path may be written"
-        }
         Part::Sockets => "every Unix socket with a path may be connected to",
         Part::Files | Part::Paths | Part::All => "every file is free",
     });
@@ -164,7 +159,11 @@ fn group(part: Part, boundaries: &[Boundary]) -> Group {
 }
 
 fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
-    let mode = mode_of(part, boundary)?;
+    let mode = match part {
+        Part::Serving => boundary.serving()?.0,
+        Part::Sockets => sockets_group(boundary)?.mode,
+        part => mode_of(part, boundary)?,
+    };
     let (place, count, rules) = match part {
         Part::Destinations => {
             let egress = boundary.egress.as_ref()?;
@@ -172,19 +171,26 @@ fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
             (&egress.place, egress.rules.len(), rules)
         }
         Part::Serving => {
-            let listen = boundary.listen.as_ref()?;
-            let rules = listen.rules.iter().take(MAX_RULES).map(listen_rule).collect();
-            (&listen.place, listen.rules.len(), rules)
+            let listed = || boundary.listen.iter().flat_map(|listen| &listen.rules);
+            let rules = listed().take(MAX_RULES).map(listen_rule).collect();
+            (boundary.serving()?.1, listed().count(), rules)
+        }
+        Part::Sockets => {
+            let is_of = |rule: &&PathRule| !rule.rights.common(Rights::SOCKET).is_empty();
+            let rules = || boundary.path_rules.iter().filter(is_of);
+            let files = boundary.path_groups.iter().find(|group| group.rights.has(Right::Write));
+            let written = files.map(|group| Rule {
+                place: group.place.clone(),
+                text: "allow connect: every path whose content may be changed".to_owned(),
+            });
+            let all = written.into_iter().chain(rules().take(MAX_RULES).map(path_rule));
+            (&sockets_group(boundary)?.place, rules().count(), all.collect())
         }
         Part::LaterPrograms => (&boundary.no_exec_after_start.as_ref()?.1, 0, Vec::new()),
         Part::AnonymousCode => (&boundary.no_anonymous_code.as_ref()?.1, 0, Vec::new()),
         Part::Rings => (&boundary.io_uring.as_ref()?.place, 0, Vec::new()),
         part => {
-            let rights = match part {
-                Part::Programs => Rights::EXEC,
-                Part::Sockets => Rights::SOCKET,
-                _ => Rights::ABOUT_FILES,
-            };
+            let rights = if part == Part::Programs { Rights::EXEC } else { Rights::ABOUT_FILES };
             let is_of = |rule: &&PathRule| !rule.rights.common(rights).is_empty();
             let rules = || boundary.path_rules.iter().filter(is_of);
             let mut groups = boundary.path_groups.iter();
@@ -196,6 +202,13 @@ fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
         matches!(part, Part::Files | Part::Programs) && boundary.baseline != Baseline::None;
     let more = count.saturating_sub(MAX_RULES);
     Some(Governed { place: place.clone(), mode, rules, more, has_baseline })
+}
+
+/// The group that refuses Unix sockets: one of their own, or that of files.
+fn sockets_group(boundary: &Boundary) -> Option<&PathGroup> {
+    let groups = || boundary.path_groups.iter();
+    let own = groups().find(|group| group.rights.has(Right::Socket));
+    own.or_else(|| groups().find(|group| group.rights.has(Right::Write)))
 }
 
 /// A process that could leave its boundary makes every other answer worthless: one group in
