@@ -35,6 +35,8 @@ listen:
   - { port: 22100, protocol: tcp }
   - { port: 21101, protocol: tcp }
   - { port: 22101, protocol: tcp }
+  - { port: 21104, protocol: tcp }
+  - { port: 22104, protocol: tcp }
   - { port: 21102, protocol: udp }
   - { port: 22102, protocol: udp }
 "#;
@@ -74,7 +76,7 @@ const ROWS: &[Row] = &[
             "serve-udp 0.0.0.0 20206 10.77.0.1 {room}/visitor.sock",
             "serve-udp :: 20207 fd77::1 {room}/visitor.sock",
             "serve-udp 127.0.0.1 20208 127.0.0.1 {room}/neighbour.sock",
-            "serve-udp 0.0.0.0 20100 10.77.0.1 {room}/visitor.sock",
+            "serve-udp 0.0.0.0 20104 10.77.0.1 {room}/visitor.sock",
         ],
     ),
     refused(
