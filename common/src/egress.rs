@@ -115,6 +115,17 @@ fn lookup<I: Image + ?Sized>(
             image.word(leaves.wrapping_add(index.wrapping_mul(4)))?
         }
     };
+    by_port(image, leaf, protocol, port)
+}
+
+/// What a leaf says about a port.
+#[inline(always)]
+pub(crate) fn by_port<I: Image + ?Sized>(
+    image: &I,
+    leaf: u32,
+    protocol: Protocol,
+    port: u16,
+) -> Option<Cell> {
     let further = match protocol {
         Protocol::Tcp => 0,
         Protocol::Udp => 8,

@@ -25,11 +25,13 @@ pub enum Right {
     Metadata = 5,
     /// Open a device node, beside reading or writing.
     Device = 6,
+    /// Connect or send to the Unix socket.
+    Socket = 7,
 }
 
 impl Right {
     /// Every right, in column order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Read,
         Self::Write,
         Self::Exec,
@@ -37,6 +39,7 @@ impl Right {
         Self::Delete,
         Self::Metadata,
         Self::Device,
+        Self::Socket,
     ];
 
     /// The bit that stands for the right in a set of rights.
@@ -54,6 +57,7 @@ impl Right {
             Self::Delete => "delete",
             Self::Metadata => "metadata",
             Self::Device => "device",
+            Self::Socket => "socket",
         }
     }
 }
@@ -64,7 +68,8 @@ const CONTENT_RIGHTS: u32 = Right::Read.bit()
     | Right::Write.bit()
     | Right::Exec.bit()
     | Right::Metadata.bit()
-    | Right::Device.bit();
+    | Right::Device.bit()
+    | Right::Socket.bit();
 
 /// How many rights there are.
 const COLUMNS: u32 = Right::ALL.len() as u32;
@@ -334,6 +339,21 @@ pub fn decide_rename<I: Image + ?Sized>(image: &I, one: Move) -> Decision {
         all = all.stricter(fixed(image, header::FILES_VIOLATION, Reason::RightsWidened));
     }
     all.decision()
+}
+
+/// Whether Unix sockets without a path are judged at all.
+#[inline(always)]
+pub fn governs_abstract<I: Image + ?Sized>(image: &I) -> bool {
+    governs(image, Right::Socket.bit()) || image.word(header::ABSTRACT) != Some(0)
+}
+
+/// Whether a Unix socket of a process outside the scope may be reached that has no path. `state`
+/// is that after its name with `@` before it, which is no path's; [`DEAD`] where it has no name.
+#[inline(always)]
+pub fn decide_abstract<I: Image + ?Sized>(image: &I, state: u32) -> Decision {
+    Answer::of(image, cell(image, state, Right::Socket), Reason::EgressViolation)
+        .stricter(fixed(image, header::ABSTRACT, Reason::EgressViolation))
+        .decision()
 }
 
 /// Whether the file at `old` may get the second name `new`.

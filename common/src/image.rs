@@ -14,6 +14,7 @@
 //! …     name classes: one byte for each byte value
 //! …     name states: (u32 first slot, u32 next state otherwise, u32 Cell), NAME_STATE_BYTES each
 //! …     name slots: (u32 state whose slot it is, u32 next state), NAME_SLOT_BYTES each
+//! …     serving: a leaf, by the port that is served
 //! ```
 //!
 //! All offsets are in bytes from the start of the image and multiples of their element's size;
@@ -100,6 +101,13 @@ pub mod header {
     pub const NAME_SLOT_COUNT: u32 = 96;
     /// The state before the last byte of a name.
     pub const NAME_START: u32 = 100;
+    /// Cell: what those say about Unix sockets without a path who govern destinations, and neither
+    /// files nor Unix sockets.
+    pub const ABSTRACT: u32 = 104;
+    /// 1 when serving is governed, else 0.
+    pub const GOVERNS_SERVING: u32 = 108;
+    /// Offset of the leaf for serving.
+    pub const SERVING: u32 = 112;
 }
 
 /// Bounds-checked reads from an image.

@@ -44,6 +44,15 @@ pub(crate) fn answer(decision: Decision, errno: i32) -> i32 {
     if decision.verdict == Verdict::Deny { -errno } else { 0 }
 }
 
+/// What an act is refused with that names a path.
+#[inline(always)]
+const fn errno_of(action: Action) -> i32 {
+    match action {
+        Action::Connect | Action::Send => EPERM,
+        _ => EACCES,
+    }
+}
+
 fn lost() {
     if let Some(lost) = LOST.get_ptr_mut(0) {
         // The target has no compare-and-swap to the compiler, and so no `AtomicU64::fetch_add`.
@@ -141,10 +150,10 @@ pub(crate) fn unlabelled(action: Action, decision: Decision, errno: i32, to: &De
     reserved(action, decision, errno, to, by_current);
 }
 
-/// Tells of a packet that was dropped; no task is known for it.
+/// Tells of a packet; no task is known for it.
 #[inline(always)]
-pub(crate) fn packet(decision: Decision, to: &Destination) {
-    reserved(Action::Send, decision, EPERM, to, |event| {
+pub(crate) fn packet(action: Action, decision: Decision, to: &Destination) {
+    reserved(action, decision, EPERM, to, |event| {
         event.cgroup = setting!(cgroup);
         event.pid = 0;
         event.tid = 0;
@@ -215,14 +224,14 @@ pub(crate) fn paths(
     if decision.verdict != Verdict::Allow {
         tell_paths(task, action, &decision, second);
     }
-    answer(decision, EACCES)
+    answer(decision, errno_of(action))
 }
 
 #[inline(never)]
 fn tell_paths(task: &mut Task, action: Action, decision: &Decision, second: Option<&PathRoom>) {
     let length = task.room.length();
     let event = &mut task.event;
-    describe(event, action, *decision, EACCES, NOWHERE);
+    describe(event, action, *decision, errno_of(action), NOWHERE);
     by_current(event);
     event.ppid = parent();
     event.path_length = length as u16;

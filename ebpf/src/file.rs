@@ -111,7 +111,9 @@ pub(crate) fn resolve(
         // Pipes, memfds and the like belong to who holds them, and have no name that a rule could
         // speak of. The layers of an overlay are internal mounts too: its files were judged by the
         // name that the user sees.
-        Ascent::Internal if magic != magic::MESSAGE_QUEUE => Err(Decision::ALLOW),
+        Ascent::Internal if magic != magic::MESSAGE_QUEUE && rights & Right::Socket.bit() == 0 => {
+            Err(Decision::ALLOW)
+        }
         Ascent::Internal | Ascent::Unresolved => {
             Err(files::violation(&table, Reason::PathUnresolved))
         }
@@ -323,7 +325,8 @@ fn judge_pair(task: &mut Task, mount: u64, old: u64, new: u64, flags: u32) -> i3
         Right::Delete.bit() | Right::Create.bit()
     };
     let Some(table) = table() else { return -EACCES };
-    if !concerns(table, rights | Right::Read.bit() | Right::Exec.bit()) {
+    let gains = Right::Read.bit() | Right::Exec.bit() | Right::Socket.bit();
+    if !concerns(table, rights | gains) {
         return 0;
     }
     let Some(second) = second_path() else {

@@ -19,8 +19,10 @@ use ringfence_common::{Action, Address, Decision, Reason};
 
 use crate::{
     emit::{self, EPERM},
-    kernel::offset,
+    file::address,
+    kernel::{offset, read_u64},
     scope::governed,
+    serving,
 };
 
 /// A mark on the listening sockets of the scope. The kernel takes it away with the socket.
@@ -34,10 +36,16 @@ fn mark(sock: *mut c_void, flags: u64) -> *mut u32 {
     unsafe { bpf_sk_storage_get(map, sock, core::ptr::null_mut(), flags).cast() }
 }
 
-/// `security_socket_listen(struct socket *sock, int backlog)`: marks the socket as the scope's.
+/// `security_socket_listen(struct socket *sock, int backlog)`: judges, and marks the socket as the
+/// scope's.
 #[lsm(hook = "socket_listen")]
 pub fn socket_listen(ctx: LsmContext) -> i32 {
     governed(Action::Listen, EPERM, |task| {
+        let answer =
+            serving::judge_listening(task, read_u64(address(&ctx, 0) + offset!(socket_sock)));
+        if answer != 0 {
+            return answer;
+        }
         let socket: *const u8 = ctx.arg(0);
         // SAFETY: the kernel gives a valid `struct socket`, and the verifier checks the offset; a
         // load of its own keeps the type of the pointer, which the helper asks for.
@@ -51,41 +59,46 @@ pub fn socket_listen(ctx: LsmContext) -> i32 {
     })
 }
 
-/// Whether a socket of the scope listens at this address, in the caller's network namespace.
+/// What the kernel looks a socket up by, and how long that is: a packet's source and target.
 #[inline(always)]
-pub(crate) fn is_own_listener(ctx: &SockAddrContext, address: Address, port: u16) -> bool {
-    let (tuple, size) = match address.as_v4() {
-        Some(number) => {
-            let ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
-                saddr: number.to_be(),
-                daddr: number.to_be(),
-                sport: 0,
-                dport: port.to_be(),
-            };
+pub(crate) fn tuple(source: (Address, u16), target: (Address, u16)) -> (bpf_sock_tuple, u32) {
+    let (sport, dport) = (source.1.to_be(), target.1.to_be());
+    let (tuple, size) = match (source.0.as_v4(), target.0.as_v4()) {
+        (Some(source), Some(target)) => {
+            let (saddr, daddr) = (source.to_be(), target.to_be());
+            let ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 { saddr, daddr, sport, dport };
             (bpf_sock_tuple__bindgen_ty_1 { ipv4 }, size_of_val(&ipv4))
         }
-        None => {
-            let words = [
-                ((address.high >> 32) as u32).to_be(),
-                (address.high as u32).to_be(),
-                ((address.low >> 32) as u32).to_be(),
-                (address.low as u32).to_be(),
-            ];
-            let ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
-                saddr: words,
-                daddr: words,
-                sport: 0,
-                dport: port.to_be(),
-            };
+        _ => {
+            let (saddr, daddr) = (words(source.0), words(target.0));
+            let ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 { saddr, daddr, sport, dport };
             (bpf_sock_tuple__bindgen_ty_1 { ipv6 }, size_of_val(&ipv6))
         }
     };
-    let mut tuple = bpf_sock_tuple { __bindgen_anon_1: tuple };
-    let namespace = BPF_F_CURRENT_NETNS as i64 as u64;
+    (bpf_sock_tuple { __bindgen_anon_1: tuple }, size as u32)
+}
+
+#[inline(always)]
+const fn words(address: Address) -> [u32; 4] {
+    [
+        ((address.high >> 32) as u32).to_be(),
+        (address.high as u32).to_be(),
+        ((address.low >> 32) as u32).to_be(),
+        (address.low as u32).to_be(),
+    ]
+}
+
+/// `BPF_F_CURRENT_NETNS`, as the helpers take it.
+pub(crate) const OWN_NETWORK: u64 = BPF_F_CURRENT_NETNS as i64 as u64;
+
+/// Whether a socket of the scope listens at this address, in the caller's network namespace.
+#[inline(always)]
+pub(crate) fn is_own_listener(ctx: &SockAddrContext, address: Address, port: u16) -> bool {
+    let (mut tuple, size) = tuple((address, 0), (address, port));
     // SAFETY: the tuple is on our stack and as long as is said; the socket is given back on every
     // way, as the verifier demands.
     unsafe {
-        let sock = bpf_sk_lookup_tcp(ctx.as_ptr(), &raw mut tuple, size as u32, namespace, 0);
+        let sock = bpf_sk_lookup_tcp(ctx.as_ptr(), &raw mut tuple, size, OWN_NETWORK, 0);
         if sock.is_null() {
             return false;
         }

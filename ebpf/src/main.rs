@@ -16,10 +16,13 @@ mod kernel;
 mod listen;
 mod metadata;
 mod network;
+mod packet;
 mod path;
 mod redirect;
 mod scope;
+mod serving;
 mod table;
+mod unix;
 mod verdicts;
 
 /// The kernel functions that the programs call are for GPL-compatible programs only.

@@ -17,27 +17,29 @@ use crate::{
     file::address,
     kernel::{offset, read_u16, read_u32, read_u64, setting},
     listen::is_own_listener,
+    packet::Packet,
     redirect::{self, Redirection},
     scope::{Task, governed},
     table::{Table, table},
+    unix,
 };
 
 /// `AF_UNSPEC`.
 const UNSPECIFIED: u32 = 0;
 /// `SOCK_STREAM`.
-const STREAM: u16 = 1;
+pub(crate) const STREAM: u16 = 1;
 
 /// An address and port as a socket call carries them.
 #[derive(Clone, Copy)]
-struct Peer {
-    address: Address,
-    port: u16,
-    protocol: Protocol,
+pub(crate) struct Peer {
+    pub(crate) address: Address,
+    pub(crate) port: u16,
+    pub(crate) protocol: Protocol,
 }
 
 impl Peer {
     #[inline(always)]
-    fn destination(self) -> Destination {
+    pub(crate) fn destination(self) -> Destination {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.address.high.to_be_bytes());
         bytes[8..].copy_from_slice(&self.address.low.to_be_bytes());
@@ -70,7 +72,7 @@ pub fn socket_create(ctx: LsmContext) -> i32 {
 
 /// Whether a socket belongs to the scope's cgroup or one below, as the cgroup's hooks see it.
 #[inline(always)]
-fn is_own(sock: u64) -> bool {
+pub(crate) fn is_own(sock: u64) -> bool {
     let cgroup = read_u64(sock + offset!(sock_cgroup));
     let level = setting!(cgroup_level);
     if cgroup == 0 || read_u32(cgroup + offset!(cgroup_level)) < level {
@@ -80,14 +82,18 @@ fn is_own(sock: u64) -> bool {
     read_u64(read_u64(ancestor + offset!(cgroup_node)) + offset!(node_id)) == setting!(cgroup)
 }
 
-/// Judges a socket that another process hands over.
+/// Judges a socket that another process hands over: a Unix socket by whom it is connected to.
 #[inline(always)]
 pub(crate) fn judge_received(task: &mut Task, file: u64) -> i32 {
     let Some(table) = table() else { return -EPERM };
     let sock = read_u64(read_u64(file + offset!(file_private)) + offset!(socket_sock));
     let family = read_u16(sock + offset!(sock_family)) as u32;
-    if family == family::UNIX || is_own(sock) {
+    if is_own(sock) {
         return 0;
+    }
+    if family == family::UNIX {
+        let peer = read_u64(sock + offset!(unix_peer));
+        return if peer == 0 { 0 } else { unix::judge(task, peer, Action::Connect) };
     }
     let to = Destination {
         family: family as u8,
@@ -254,78 +260,19 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
     judge_v6(&ctx, Action::Send)
 }
 
-/// Where a packet's addresses and its transport header stand.
-#[derive(Clone, Copy)]
-struct Header {
-    source: usize,
-    is_v4: bool,
-    transport: usize,
-}
-
-impl Header {
-    /// The address that stands at an offset.
-    #[inline(always)]
-    fn address(self, ctx: &SkBuffContext, at: usize) -> Result<Address, i64> {
-        if self.is_v4 {
-            let number: u32 = ctx.load(at)?;
-            return Ok(Address::v4(u32::from_be(number)));
-        }
-        let high: u64 = ctx.load(at)?;
-        let low: u64 = ctx.load(at + 8)?;
-        Ok(Address::v6(u64::from_be(high), u64::from_be(low)))
-    }
-
-    #[inline(always)]
-    fn source(self, ctx: &SkBuffContext) -> Result<(Address, u16), i64> {
-        let port: u16 = ctx.load(self.transport)?;
-        Ok((self.address(ctx, self.source)?, u16::from_be(port)))
-    }
-
-    #[inline(always)]
-    fn destination(self, ctx: &SkBuffContext) -> Result<(Address, u16), i64> {
-        let port: u16 = ctx.load(self.transport + 2)?;
-        let length = if self.is_v4 { 4 } else { 16 };
-        Ok((self.address(ctx, self.source + length)?, u16::from_be(port)))
-    }
-}
-
 /// A packet's destination; `Err` for what is neither TCP nor UDP or cannot be read, and `None`
 /// for a packet of a connection that was judged when it was opened, or to the resolver.
 #[inline(always)]
 fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
-    let first: u8 = ctx.load(0)?;
-    let (header, next) = match first >> 4 {
-        4 => {
-            let fragment: u16 = ctx.load(6)?;
-            if u16::from_be(fragment) & 0x1fff != 0 {
-                return Err(0);
-            }
-            let next: u8 = ctx.load(9)?;
-            (Header { source: 12, is_v4: true, transport: ((first & 15) * 4) as usize }, next)
-        }
-        6 => {
-            let next: u8 = ctx.load(6)?;
-            (Header { source: 8, is_v4: false, transport: 40 }, next)
-        }
-        _ => return Err(0),
-    };
-    let protocol = match next {
-        6 => Protocol::Tcp,
-        17 => Protocol::Udp,
-        _ => return Err(0),
-    };
-    let to = header.destination(ctx)?;
-    if redirect::is_question(ctx, to, protocol, || header.source(ctx)) {
+    let packet = Packet::parse(ctx)?;
+    let (address, port) = packet.target(ctx)?;
+    if redirect::is_question(ctx, packet, (address, port)) {
         return Ok(None);
     }
-    let (address, port) = to;
-    if protocol == Protocol::Tcp {
-        // Only SYN without ACK opens a connection from here.
-        let flags: u8 = ctx.load(header.transport + 13)?;
-        // To loopback, `connect4` and `connect6` have judged with what is not seen here.
-        if flags & 0x12 != 0x02 || address.is_loopback() {
-            return Ok(None);
-        }
+    // To loopback, `connect4` and `connect6` have judged with what is not seen here.
+    let protocol = packet.protocol;
+    if protocol == Protocol::Tcp && (!packet.opens(ctx)? || address.is_loopback()) {
+        return Ok(None);
     }
     Ok(Some(Peer { address, port, protocol }))
 }
@@ -356,6 +303,6 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
         // In observe mode the socket's own hooks have told; a packet would tell again and again.
         return 1;
     }
-    emit::packet(decision, &to);
+    emit::packet(Action::Send, decision, &to);
     0
 }

@@ -335,6 +335,20 @@ fn step(room: &mut PathRoom) -> u32 {
 fn prepend(room: &mut PathRoom) -> bool {
     let length = read_u32(room.dentry + offset!(dentry_name_length)) as u64;
     let name = read_u64(room.dentry + offset!(dentry_name));
+    put(room, name, length, b'/')
+}
+
+/// Puts the name of an abstract Unix socket alone in the room, with `@` before it; false for one
+/// without bytes.
+#[inline(always)]
+pub(crate) fn put_abstract(room: &mut PathRoom, name: u64, length: u64) -> bool {
+    room.position = PATH_BYTES as u32;
+    put(room, name, length, b'@')
+}
+
+/// Puts a byte and a name before what is in the room.
+#[inline(always)]
+fn put(room: &mut PathRoom, name: u64, length: u64, lead: u8) -> bool {
     let end = opaque(room.position as u64);
     if length > NAME_BYTES || length == 0 || end > PATH_BYTES as u64 || length + 1 > end {
         return false;
@@ -375,7 +389,7 @@ fn prepend(room: &mut PathRoom) -> bool {
         }
     }
     // SAFETY: as for `at`.
-    unsafe { *at = b'/' };
+    unsafe { *at = lead };
     room.position = start as u32;
     room.last_length = length as u32;
     true

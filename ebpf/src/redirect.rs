@@ -13,11 +13,10 @@ use aya_ebpf::{
 };
 use ringfence_common::{
     Address,
-    egress::Protocol,
     resolver::{Asker, Named, PORT},
 };
 
-use crate::kernel::setting;
+use crate::{kernel::setting, packet::Packet};
 
 /// The server that a socket has asked last.
 #[btf_map]
@@ -216,26 +215,31 @@ pub fn getpeername6(ctx: SockAddrContext) -> i32 {
     restore_v6(&ctx)
 }
 
+/// Whether an address is the resolver's.
+#[inline(always)]
+pub(crate) fn is_resolver(address: Address, port: u16) -> bool {
+    let is_v4 = address.as_v4() == Some(LOOPBACK) && port as u32 == setting!(resolver_v4);
+    let is_v6 = address.high == 0 && address.low == 1 && port as u32 == setting!(resolver_v6);
+    is_on() && (is_v4 || is_v6)
+}
+
 /// Whether a packet goes to the resolver; then it learns which server the packet's socket named.
 #[inline(always)]
 pub(crate) fn is_question(
     ctx: &SkBuffContext,
+    packet: Packet,
     (address, port): (Address, u16),
-    protocol: Protocol,
-    from: impl Fn() -> Result<(Address, u16), i64>,
 ) -> bool {
-    let is_v4 = address.as_v4() == Some(LOOPBACK) && port as u32 == setting!(resolver_v4);
-    let is_v6 = address.high == 0 && address.low == 1 && port as u32 == setting!(resolver_v6);
-    if !is_on() || !(is_v4 || is_v6) {
+    if !is_resolver(address, port) {
         return false;
     }
     // SAFETY: the context is valid, and its socket is null or one that the helper takes.
     let sock = unsafe { bpf_sk_fullsock((*ctx.skb.skb).__bindgen_anon_2.sk) };
     if !sock.is_null()
         && let Some(server) = server(sock.cast(), 0)
-        && let Ok((source, source_port)) = from()
+        && let Ok((source, source_port)) = packet.source(ctx)
     {
-        let key = Asker::new(source, source_port, protocol.number());
+        let key = Asker::new(source, source_port, packet.protocol.number());
         let map = (&raw const ASKERS).cast_mut().cast::<c_void>();
         // SAFETY: key and value are as long as the map's. What cannot be remembered makes the
         // resolver choose a server itself.

@@ -70,6 +70,8 @@ impl Rights {
     pub const DEVICE: Self = Self(Right::Device.bit());
     /// What reading and writing are together: all rights over files but that over devices.
     pub const FILES: Self = Self::READ.and(Self::WRITE);
+    /// Connect and send to Unix sockets. Whoever may change the content of a path has it there.
+    pub const SOCKET: Self = Self(Right::Socket.bit());
     /// Every right that a rule of the `files` group can give.
     pub const ABOUT_FILES: Self = Self::FILES.and(Self::DEVICE);
 
@@ -89,9 +91,19 @@ impl Rights {
     }
 
     /// What a group that is said to govern these rights governs: devices with any other right over
-    /// files, in every language.
+    /// files, in every language, and Unix sockets with content.
     pub const fn governed(self) -> Self {
-        if self.common(Self::FILES).is_empty() { self } else { self.and(Self::DEVICE) }
+        let with_sockets = self.with_sockets();
+        if self.common(Self::FILES).is_empty() {
+            with_sockets
+        } else {
+            with_sockets.and(Self::DEVICE)
+        }
+    }
+
+    /// What a rule about these rights is about: whoever may write to a Unix socket may connect.
+    pub const fn with_sockets(self) -> Self {
+        if self.has(Right::Write) { self.and(Self::SOCKET) } else { self }
     }
 
     /// Whether the right is in the set.
@@ -240,10 +252,9 @@ pub struct Boundary {
     pub io_uring: Option<Rings>,
     /// The destinations, when governed.
     pub egress: Option<Egress>,
-    /// The ports on which others than the scope may be served, when governed. Not compiled yet.
+    /// The ports on which others than the scope may be served. Without it none, where destinations
+    /// are governed.
     pub listen: Option<Listen>,
-    /// The Unix sockets that may be connected to, when governed. Not compiled yet.
-    pub sockets: Option<Sockets>,
     /// What the scope may use up. Not compiled yet.
     pub budgets: Budgets,
 }
@@ -291,17 +302,6 @@ pub struct ListenRule {
     pub place: Place,
 }
 
-/// The Unix sockets that may be connected to, besides those that may be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sockets {
-    /// What a refusal does.
-    pub mode: Mode,
-    /// Where the group's key stands.
-    pub place: Place,
-    /// Patterns of their paths, [`GlobSyntax::Component`], and where each stands.
-    pub rules: Vec<(String, Place)>,
-}
-
 /// What a scope may use up; `None` is without limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budgets {
@@ -330,20 +330,19 @@ impl Boundary {
             io_uring: None,
             egress: None,
             listen: None,
-            sockets: None,
             budgets: Budgets::default(),
         }
     }
 
     /// The same boundary in the form that is compiled: what is said about files before what is
-    /// said about programs, each in the order of the document. A boundary document has no other
+    /// said about programs, and that before Unix sockets, each in the order of the document. A boundary document has no other
     /// order, so that each language's documents compile like the boundary document they are
     /// lowered to.
     #[must_use]
     pub(crate) fn in_order(mut self) -> Self {
         let groups = std::mem::take(&mut self.path_groups);
         let rules = std::mem::take(&mut self.path_rules);
-        for part in [Rights::ABOUT_FILES, Rights::EXEC] {
+        for part in [Rights::ABOUT_FILES, Rights::EXEC, Rights::SOCKET] {
             let of = |rights: Rights| Some(rights.common(part)).filter(|part| !part.is_empty());
             self.path_groups.extend(groups.iter().filter_map(|group| {
                 Some(PathGroup { rights: of(group.rights)?, ..group.clone() })
@@ -377,9 +376,6 @@ impl Boundary {
         if let Some(listen) = &mut self.listen {
             listen.mode = mode;
         }
-        if let Some(sockets) = &mut self.sockets {
-            sockets.mode = mode;
-        }
         self
     }
 
@@ -390,9 +386,18 @@ impl Boundary {
         both.into_iter().flatten().map(|(mode, _)| *mode).chain(rings)
     }
 
+    /// How serving is refused where no rule gives a port, and which group says so.
+    pub(crate) fn serving(&self) -> Option<(Mode, &Place)> {
+        let egress = || self.egress.as_ref().map(|egress| (egress.mode, &egress.place));
+        self.listen.as_ref().map(|listen| (listen.mode, &listen.place)).or_else(egress)
+    }
+
     /// Whether the document governs nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.path_groups.is_empty() && self.egress.is_none() && self.single_modes().next().is_none()
+        self.path_groups.is_empty()
+            && self.egress.is_none()
+            && self.listen.is_none()
+            && self.single_modes().next().is_none()
     }
 }
 

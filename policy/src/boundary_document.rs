@@ -56,11 +56,9 @@ pub(crate) fn lower(document: &Document, lowering: &mut Lowering<'_>) {
     }
     if let Some(group) = Group::of("listen", &document.listen, mode) {
         groups::listen(&group, lowering);
-        tell_not_enforced(group.name, group.key, lowering);
     }
     if let Some(group) = Group::of("sockets", &document.sockets, mode) {
         groups::sockets(&group, lowering);
-        tell_not_enforced(group.name, group.key, lowering);
     }
     if let Some(field) = &document.budgets
         && let Some(budgets) = &field.value

@@ -11,6 +11,7 @@ mod addresses;
 mod names;
 mod paths;
 mod product;
+mod serving;
 
 use std::net::IpAddr;
 
@@ -81,6 +82,18 @@ pub enum Subject {
     Address {
         /// The address.
         address: IpAddr,
+        /// The port, not 0.
+        port: u16,
+        /// The transport.
+        protocol: Protocol,
+    },
+    /// Connecting to an abstract Unix socket of a process outside the scope.
+    AbstractSocket {
+        /// The name, without the NUL before it.
+        name: Vec<u8>,
+    },
+    /// Serving others on a port.
+    Serve {
         /// The port, not 0.
         port: u16,
         /// The transport.
@@ -188,6 +201,7 @@ pub fn differences(old: Side<'_>, new: Side<'_>) -> Comparison {
     }
     paths::compare(old.tables, new.tables, &mut comparison);
     addresses::compare(old.tables, new.tables, &mut comparison);
+    serving::compare(old.tables, new.tables, &mut comparison);
     names::compare(old, new, &mut comparison);
     comparison
 }

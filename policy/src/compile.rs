@@ -244,17 +244,19 @@ pub fn compile(boundaries: &[Boundary], resolved: &Resolved) -> Result<Tables, C
     let layers = rules::path_layers(boundaries, &mut book);
     let path_rules = book.last();
     let egress = rules::egress_layers(boundaries, &mut book);
-    let header = header::Header::new(boundaries, &layers, &mut book);
+    let serving = rules::serving_layers(boundaries, &mut book);
+    let header = header::Header::new(boundaries, &layers, &egress, &mut book);
     let patterns = globs::Patterns::new(&layers);
     let mut judge = idle::Judge::new(&layers, &egress, &book);
     let paths = globs::build(&patterns, &layers, &book, &mut judge)?;
+    let serving = ports::serving(&serving);
     let room = MAX_IMAGE_BYTES.saturating_sub(image::path_bytes(&paths));
     let names = names::build(&egress, room, &book)?;
-    let room = room.saturating_sub(names.bytes());
+    let room = room.saturating_sub(names.bytes() + image::serving_bytes(&serving));
     let mut dropped = Vec::new();
     let networks = networks::of_rules(&egress, resolved, &mut dropped);
     let addresses = addresses::build(&egress, &networks, room, &book, &mut judge)?;
-    let image = image::write(&header, &paths, &addresses, &names);
+    let image = image::write(&header, &paths, &addresses, &names, &serving);
     let summary = Summary {
         patterns: patterns.len(),
         states: paths.accepts.len(),

@@ -40,6 +40,10 @@ pub enum Part {
     Rings,
     /// Which destinations may be reached.
     Destinations,
+    /// On which ports others may be served.
+    Serving,
+    /// Which Unix sockets may be connected to.
+    Sockets,
     /// Everything that is governed.
     All,
 }
@@ -84,9 +88,15 @@ const DESTINATIONS: &[&str] = &[
     "egress",
 ];
 
+/// Hooks that judge whom a scope serves.
+const SERVING: &[&str] = &["socket_listen", "socket_accept", "ingress"];
+
+/// Hooks that judge Unix sockets.
+const SOCKETS: &[&str] = &["unix_stream_connect", "unix_may_send", "file_receive"];
+
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Files,
         Self::Programs,
         Self::Paths,
@@ -94,6 +104,8 @@ impl Part {
         Self::AnonymousCode,
         Self::Rings,
         Self::Destinations,
+        Self::Serving,
+        Self::Sockets,
         Self::All,
     ];
 
@@ -107,6 +119,8 @@ impl Part {
             Self::AnonymousCode => &[Self::AnonymousCode],
             Self::Rings => &[Self::Rings],
             Self::Destinations => &[Self::Destinations],
+            Self::Serving => &[Self::Serving],
+            Self::Sockets => &[Self::Sockets],
             Self::All => &[
                 Self::Files,
                 Self::Programs,
@@ -114,6 +128,8 @@ impl Part {
                 Self::AnonymousCode,
                 Self::Rings,
                 Self::Destinations,
+                Self::Serving,
+                Self::Sockets,
             ],
         }
     }
@@ -128,7 +144,9 @@ impl Part {
             Self::AnonymousCode => vec!["mmap_file", "file_mprotect"],
             Self::Rings => RINGS.to_vec(),
             Self::Destinations => DESTINATIONS.to_vec(),
-            Self::All => [FILES, PROGRAMS, RINGS, DESTINATIONS].concat(),
+            Self::Serving => SERVING.to_vec(),
+            Self::Sockets => SOCKETS.to_vec(),
+            Self::All => [FILES, PROGRAMS, RINGS, DESTINATIONS, SERVING, SOCKETS].concat(),
         }
     }
 
@@ -147,6 +165,8 @@ impl Part {
             Self::AnonymousCode => "anonymous_code",
             Self::Rings => "io_uring",
             Self::Destinations => "destinations",
+            Self::Serving => "serving",
+            Self::Sockets => "unix_sockets",
             Self::All => "all",
         }
     }
@@ -161,6 +181,8 @@ impl Part {
             Self::AnonymousCode => "anonymous executable memory",
             Self::Rings => "io_urings",
             Self::Destinations => "destinations",
+            Self::Serving => "serving others",
+            Self::Sockets => "Unix sockets",
             Self::All => "everything that is governed",
         }
     }

@@ -20,10 +20,8 @@ use crate::{
 pub fn text(documents: &[Document]) -> String {
     let (boundaries, _) = path_map::boundaries(documents);
     let mut out = String::new();
-    let says_nothing = |boundary: &Boundary| {
-        let has_more = boundary.listen.is_some() || boundary.sockets.is_some();
-        boundary.is_empty() && !has_more && boundary.budgets == Budgets::default()
-    };
+    let says_nothing =
+        |boundary: &Boundary| boundary.is_empty() && boundary.budgets == Budgets::default();
     // A map of paths has done its work, unless there is nothing else.
     let is_alone = boundaries.iter().all(says_nothing) || documents.len() == 1;
     for (document, boundary) in documents.iter().zip(&boundaries) {
@@ -57,14 +55,15 @@ fn write(boundary: &Boundary, path_map: &[PathMapping], out: &mut String) -> fmt
             writeln!(out, "  {}: {}{}", quoted(from), quoted(to), Origin(place))?;
         }
     }
-    for (name, part) in [("files", Rights::ABOUT_FILES), ("exec", Rights::EXEC)] {
-        let mut groups = boundary.path_groups.iter();
-        if let Some(group) = groups.find(|group| !group.rights.common(part).is_empty()) {
-            let rules = boundary.path_rules.iter();
-            let rules = rules.filter(|rule| !rule.rights.common(part).is_empty());
-            write_group(out, name, group.mode, mode, rules, path_rule)?;
-        }
-    }
+    let write_paths = |out: &mut String, name: &str, part: Rights| {
+        let is_of = |rights: Rights| !rights.common(part).is_empty();
+        let group = boundary.path_groups.iter().find(|group| is_of(group.rights));
+        let Some(group) = group else { return Ok(()) };
+        let rules = boundary.path_rules.iter().filter(|rule| is_of(rule.rights));
+        write_group(out, name, group.mode, mode, rules, path_rule)
+    };
+    write_paths(out, "files", Rights::ABOUT_FILES)?;
+    write_paths(out, "exec", Rights::EXEC)?;
     if let Some((_, place)) = &boundary.no_exec_after_start {
         writeln!(out, "exec_after_start: deny{}", Origin(place))?;
     }
@@ -84,11 +83,7 @@ fn write(boundary: &Boundary, path_map: &[PathMapping], out: &mut String) -> fmt
             format!("{{ port: {}{protocol} }}{}", rule.port, Origin(&rule.place))
         })?;
     }
-    if let Some(sockets) = &boundary.sockets {
-        write_group(out, "sockets", sockets.mode, mode, &sockets.rules, |(path, place)| {
-            format!("{{ path: {} }}{}", quoted(path), Origin(place))
-        })?;
-    }
+    write_paths(out, "sockets", Rights::SOCKET)?;
     write_budgets(&boundary.budgets, out)
 }
 
@@ -96,7 +91,9 @@ fn write(boundary: &Boundary, path_map: &[PathMapping], out: &mut String) -> fmt
 fn main_mode(boundary: &Boundary) -> Mode {
     let groups = boundary.path_groups.iter().map(|group| group.mode);
     let egress = boundary.egress.iter().map(|egress| egress.mode);
-    boundary.single_modes().chain(groups).chain(egress).next().unwrap_or(Mode::Enforce)
+    let listen = boundary.listen.iter().map(|listen| listen.mode);
+    let modes = boundary.single_modes().chain(groups).chain(egress).chain(listen);
+    modes.into_iter().next().unwrap_or(Mode::Enforce)
 }
 
 fn write_group<'a, T: 'a>(
@@ -124,6 +121,9 @@ fn write_group<'a, T: 'a>(
 }
 
 fn path_rule(rule: &PathRule) -> String {
+    if rule.rights == Rights::SOCKET {
+        return format!("{{ path: {} }}{}", quoted(&rule.pattern), Origin(&rule.place));
+    }
     let syntax = match rule.syntax {
         GlobSyntax::Component => "",
         GlobSyntax::Crossing => ", syntax: crossing",

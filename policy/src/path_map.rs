@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::{
     Document,
-    boundary::{Boundary, Effect, GlobSyntax, PathRule, Place},
+    boundary::{Boundary, Effect, GlobSyntax, PathRule, Place, Rights},
     diagnostic::{Diagnostic, code, quoted},
     document::{Key, Spanned},
     lowering::Lowering,
@@ -173,7 +173,13 @@ fn apply(map: &[&PathMapping], boundary: &mut Boundary, findings: &mut Vec<Diagn
         let mut is_told = false;
         for one in map.iter().filter(is_other) {
             if pattern::is_about_all_below(&written, rule.syntax, &one.from) {
-                let (pattern, syntax) = (format!("{}/**", one.to), GlobSyntax::Prefix);
+                let (pattern, syntax) = match rule.rights {
+                    // Rules about sockets have no other syntax, and no folder is a socket.
+                    Rights::SOCKET => {
+                        (format!("{}/**", pattern::escaped(&one.to)), GlobSyntax::Component)
+                    }
+                    _ => (format!("{}/**", one.to), GlobSyntax::Prefix),
+                };
                 boundary.path_rules.push(PathRule { pattern, syntax, ..rule.clone() });
             } else if let Some(matches) = pattern::of_last_names(&written, rule.syntax) {
                 // It matches below the folder wherever that is; the folder itself has a new name.

@@ -38,6 +38,36 @@ pub(crate) fn check_strictly(
     check_glob(span, pattern, syntax, lowering)
 }
 
+/// Bytes of the longest abstract name: `sun_path` (unix(7)) without the NUL before it.
+const MAX_NAME_BYTES: usize = 107;
+
+/// Checks a pattern of Unix sockets: paths, or abstract names with `@` before them. Whether it may
+/// be used.
+pub(crate) fn check_socket(span: &Span, pattern: &str, lowering: &mut Lowering<'_>) -> bool {
+    let Some(name) = pattern.strip_prefix('@') else {
+        return check_strictly(span, pattern, GlobSyntax::Component, lowering);
+    };
+    let is_literal = literal_start(name) == name;
+    let fault = if name.is_empty() {
+        Some("a socket without a name cannot be listed")
+    } else if is_literal && name.len() > MAX_NAME_BYTES {
+        Some("an abstract name has at most 107 bytes")
+    } else {
+        None
+    };
+    if let Some(message) = fault {
+        let help = "write an abstract name as `@/tmp/.X11-unix/X0`";
+        lowering.error(code::ABNORMAL_PATH, span, message.to_owned(), help);
+        return false;
+    }
+    check_glob(span, pattern, GlobSyntax::Component, lowering)
+}
+
+/// Whether a pattern of Unix sockets is about abstract names. No pattern of paths is.
+pub(crate) fn is_of_names(pattern: &str) -> bool {
+    pattern.starts_with('@')
+}
+
 /// Whether a pattern begins with a character that may stand for the first slash.
 fn begins_freely(pattern: &str) -> bool {
     pattern.starts_with(['*', '?', '[', '{', '\\'])

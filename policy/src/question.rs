@@ -30,6 +30,14 @@ pub fn about_first_program(tables: &Tables, path: &[u8]) -> Decision {
     about(tables, path, Right::Exec, false)
 }
 
+/// Whether a Unix socket of a process outside the scope may be reached that has no path but an
+/// abstract name.
+pub fn about_abstract(tables: &Tables, name: &[u8]) -> Decision {
+    let image = &*tables.image;
+    let Some(walker) = Walker::new(image) else { return Decision::deny(Reason::TableCorrupt) };
+    files::decide_abstract(image, walker.walk(image, &[b"@", name].concat()))
+}
+
 /// Whether a connection, or for UDP a packet, may go to an address.
 pub fn about_address(tables: &Tables, address: IpAddr, port: u16, protocol: Protocol) -> Decision {
     egress::decide(&*tables.image, normal(address), protocol, port)

@@ -19,6 +19,8 @@ mod outsider;
 mod passed;
 mod process;
 mod reach;
+mod serve;
+mod unix;
 mod uring;
 
 use std::{
@@ -31,6 +33,7 @@ use std::{
 use crate::{sys, words};
 
 pub(crate) use network::PHASE;
+pub(crate) use unix::bound_socket;
 pub(crate) use uring::pass;
 
 /// What an act is called, and what it does with its arguments.
@@ -183,6 +186,8 @@ fn perform(line: &str) -> Outcome {
         machine::ACTS,
         outsider::ACTS,
         uring::ACTS,
+        unix::ACTS,
+        serve::ACTS,
     ];
     let found = tables.iter().flat_map(|table| table.iter()).find(|act| act.0.as_bytes() == name);
     let Some((_, act)) = found else {
@@ -214,7 +219,7 @@ fn try_in_own_process(line: &str) -> io::Result<(u32, Outcome)> {
     if child == 0 {
         // An act that hangs must not hang the test.
         // SAFETY: no memory is involved.
-        unsafe { libc::alarm(20) };
+        unsafe { libc::alarm(40) };
         let outcome = written(&perform(line));
         let _ = std::fs::File::from(writer).write_all(outcome.as_bytes());
         sys::exit(0);

@@ -19,12 +19,14 @@ mod opening;
 mod page;
 mod processes;
 mod renames;
+mod serving;
+mod unix;
 mod uring;
 
 pub use page::markdown;
 
 /// Every family of ways out, in the order of the page.
-pub const FAMILIES: [&Family; 15] = [
+pub const FAMILIES: [&Family; 17] = [
     &opening::FAMILY,
     &names::FAMILY,
     &odd::FAMILY,
@@ -36,6 +38,8 @@ pub const FAMILIES: [&Family; 15] = [
     &mounts::FAMILY,
     &uring::FAMILY,
     &exec::FAMILY,
+    &unix::FAMILY,
+    &serving::FAMILY,
     &processes::FAMILY,
     &control::FAMILY,
     &boundary::FAMILY,
@@ -110,6 +114,10 @@ pub enum Stage {
     Mounts,
     /// Files, and the kernel's own file systems mounted elsewhere.
     Control,
+    /// Files, and services at Unix sockets outside.
+    Sockets,
+    /// Files, a neighbour on the same machine, and a visitor from another network.
+    Network,
 }
 
 /// A way out: the acts that try it, and what comes of each.

@@ -25,6 +25,7 @@ mod harness;
 mod input;
 mod kill;
 mod life;
+mod local;
 mod measured;
 mod metadata;
 mod network;
@@ -34,6 +35,7 @@ mod scope;
 mod storm;
 mod sweep;
 mod sys;
+mod visitor;
 mod ways;
 mod words;
 
@@ -80,6 +82,7 @@ fn tests() -> Vec<harness::Test> {
         exec_content::TESTS,
         exec_memory::TESTS,
         network::TESTS,
+        local::TESTS,
         scope::TESTS,
         decisions::TESTS,
         programs::TESTS,

@@ -62,6 +62,7 @@ const SHELL: &str = "
 
 const PYTHON: &str = r#"
 import concurrent.futures, json, os, sqlite3, subprocess, tempfile, threading, socket, hashlib
+from multiprocessing.connection import Client, Listener
 with tempfile.NamedTemporaryFile() as file:
     file.write(b"text"); file.flush()
     assert open(file.name, "rb").read() == b"text"
@@ -75,6 +76,10 @@ with concurrent.futures.ThreadPoolExecutor(4) as pool:
 out = subprocess.run(["echo", "child"], capture_output=True, text=True).stdout
 assert out == "child\n"
 left, right = socket.socketpair(); left.send(b"x"); assert right.recv(1) == b"x"
+for at in ("own.sock", "\0ringfence-own"):
+    with Listener(at) as listener:
+        client = threading.Thread(target=lambda: Client(at).send("x")); client.start()
+        assert listener.accept().recv() == "x"; client.join()
 os.rename("base.sqlite", "moved.sqlite")
 hashlib.sha256(b"x").hexdigest(); json.dumps({})
 print("fine")

@@ -11,6 +11,7 @@ use crate::{
     harness::{Context, Failure, Test},
 };
 use scene::Scene;
+pub(crate) use server::{start_passing_listener, start_services};
 pub(crate) use stage::programs;
 
 /// All of them: the catalogue has as many families as there are tests here, or this does not
@@ -31,6 +32,8 @@ pub(crate) const TESTS: [Test; FAMILIES.len()] = [
     test::<12>(),
     test::<13>(),
     test::<14>(),
+    test::<15>(),
+    test::<16>(),
 ];
 
 const fn test<const N: usize>() -> Test {

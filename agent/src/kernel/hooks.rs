@@ -9,6 +9,8 @@ pub(crate) enum Attachment {
     SocketAddress,
     /// To the egress hook of the scope's cgroup.
     Packet,
+    /// To the ingress hook of the scope's cgroup.
+    Arrival,
 }
 
 /// One program of the object.
@@ -66,7 +68,10 @@ pub(crate) const HOOKS: &[Hook] = &[
     lsm("mmap_file", "mapping files executable"),
     lsm("file_mprotect", "making mappings executable"),
     lsm("socket_create", "kinds of socket"),
-    lsm("socket_listen", "loopback within the scope"),
+    lsm("socket_listen", "loopback within the scope, serving others"),
+    lsm("socket_accept", "serving with sockets from outside"),
+    lsm("unix_stream_connect", "connecting to Unix sockets"),
+    lsm("unix_may_send", "sending to Unix sockets"),
     lsm("socket_connect", "connecting"),
     lsm("socket_sendmsg", "sending"),
     lsm("sb_mount", "mounting"),
@@ -107,6 +112,7 @@ pub(crate) const HOOKS: &[Hook] = &[
     address("getpeername4", "names of name servers over IPv4"),
     address("getpeername6", "names of name servers over IPv6"),
     Hook { attachment: Attachment::Packet, ..lsm("egress", "packets") },
+    Hook { attachment: Attachment::Arrival, ..lsm("ingress", "packets that come in") },
 ];
 
 #[cfg(test)]

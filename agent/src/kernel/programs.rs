@@ -13,7 +13,7 @@ use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{Array, HashMap, Map, MapData, RingBuf},
     programs::{
-        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Lsm,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, Lsm, Program,
         links::{FdLink, PinnedLink},
     },
 };
@@ -301,12 +301,14 @@ fn attach(ebpf: &mut Ebpf, hook: &Hook, cgroup: &impl AsFd, kernel: &aya::Btf) -
             let link = program.attach(cgroup, CgroupAttachMode::Single)?;
             program.take_link(link)?.try_into()?
         }
-        Attachment::Packet => {
-            let program: &mut CgroupSkb = program.try_into()?;
-            program.load()?;
-            let link =
-                program.attach(cgroup, CgroupSkbAttachType::Egress, CgroupAttachMode::Single)?;
-            program.take_link(link)?.try_into()?
-        }
+        Attachment::Packet => packets(program, cgroup, CgroupSkbAttachType::Egress)?,
+        Attachment::Arrival => packets(program, cgroup, CgroupSkbAttachType::Ingress)?,
     })
+}
+
+fn packets(program: &mut Program, cgroup: &impl AsFd, way: CgroupSkbAttachType) -> Result<FdLink> {
+    let program: &mut CgroupSkb = program.try_into()?;
+    program.load()?;
+    let link = program.attach(cgroup, way, CgroupAttachMode::Single)?;
+    Ok(program.take_link(link)?.try_into()?)
 }

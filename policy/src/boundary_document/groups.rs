@@ -9,7 +9,7 @@ use super::{
 use crate::{
     boundary::{
         self, Digests, Effect, Egress, EgressRule, GlobSyntax, Listen, PathGroup, Protocol, Rights,
-        Sockets, Target,
+        Target,
     },
     destination::{self, Destination, Fault},
     diagnostic::{code, quoted},
@@ -339,18 +339,25 @@ pub(super) fn listen(group: &Group<'_, ListenRule>, lowering: &mut Lowering<'_>)
     };
     let rules = group.rules.iter().filter_map(rule).collect();
     lowering.boundary.listen = Some(Listen { mode: group.mode, place: group.place(), rules });
+    if lowering.boundary.egress.is_none() {
+        let message = "datagrams come in from everywhere: without `egress` all may be answers";
+        let help = "add an `egress` group, by which answers are told from other datagrams";
+        lowering.warning(code::SURPRISING, group.key, message.to_owned(), help);
+    }
 }
 
 pub(super) fn sockets(group: &Group<'_, SocketRule>, lowering: &mut Lowering<'_>) {
-    let mut rules = Vec::new();
+    let (mode, place) = (group.mode, group.place());
+    let rights = Rights::SOCKET;
+    lowering.boundary.path_groups.push(PathGroup { rights, mode, place, is_rule: false });
     for Spanned { value: rule, .. } in group.rules {
         let Some(path) = &rule.path else { continue };
         let Some(pattern) = &path.value else { continue };
-        if pattern::check_strictly(&path.span, pattern, GlobSyntax::Component, lowering) {
-            rules.push((pattern.clone(), path.span.place.clone()));
+        if pattern::check_socket(&path.span, pattern, lowering) {
+            let syntax = GlobSyntax::Component;
+            lowering.path_rule(&path.span, pattern, syntax, Effect::Allow, rights);
         }
     }
-    lowering.boundary.sockets = Some(Sockets { mode: group.mode, place: group.place(), rules });
 }
 
 fn add_path_group<T>(group: &Group<'_, T>, rights: Rights, lowering: &mut Lowering<'_>) {

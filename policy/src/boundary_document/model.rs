@@ -20,6 +20,12 @@ const PATTERN: Shape = Shape::Form(&Form {
     takes_numbers: false,
     json: r#"{"type": "string", "minLength": 1}"#,
 });
+const SOCKET: Shape = Shape::Form(&Form {
+    name: "the path or abstract name of a Unix socket, or a pattern",
+    example: "/run/dbus/system_bus_socket",
+    takes_numbers: false,
+    json: r#"{"type": "string", "minLength": 1}"#,
+});
 /// A folder.
 const FOLDER: Shape = Shape::Form(&Form {
     name: "the path of a folder",
@@ -132,11 +138,9 @@ model! {
         optional egress: Rules<DestinationRule> [Group(&DESTINATION)]
             => Kernel(Part::Destinations),
         /// Ports on which others than the scope itself are served.
-        optional listen: Rules<ListenRule>
-            => Unenforced("every port may be listened on"),
+        optional listen: Rules<ListenRule> => Kernel(Part::Serving),
         /// Unix sockets outside the files that may be written.
-        optional sockets: Rules<SocketRule>
-            => Unenforced("every Unix socket that can be traversed to may be connected to"),
+        optional sockets: Rules<SocketRule> => Kernel(Part::Sockets),
         /// What a scope may use up.
         optional budgets: Budgets => Fields,
     }
@@ -191,16 +195,15 @@ model! {
     /// A port on which others are served.
     pub struct ListenRule {
         /// The port.
-        required port: u64 [Whole(1.0, 65535.0)] => Unenforced("every port may be listened on"),
+        required port: u64 [Whole(1.0, 65535.0)] => Kernel(Part::Serving),
         /// Without it, TCP and UDP.
-        optional protocol: ProtocolWord => Unenforced("every port may be listened on"),
+        optional protocol: ProtocolWord => Kernel(Part::Serving),
     }
 
     /// A Unix socket that may be connected to.
     pub struct SocketRule {
-        /// Its path, or a pattern of paths.
-        required path: String [PATTERN]
-            => Unenforced("every Unix socket that can be traversed to may be connected to"),
+        /// Its path or a pattern of paths, or `@` and an abstract name or a pattern of those.
+        required path: String [SOCKET] => Kernel(Part::Sockets),
     }
 
     /// What a scope may use up.

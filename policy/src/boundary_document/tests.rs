@@ -82,13 +82,14 @@ fn what_this_version_does_not_enforce_is_said_and_listed() {
          output_bytes: 1MiB, connections: 1, processes: 2 }}\n"
     );
     let unenforced = warnings(&text).iter().filter(|found| **found == code::NOT_ENFORCED).count();
-    assert_eq!(unenforced, 3);
+    assert_eq!(unenforced, 1);
     let document = document(&text, Dialect::Boundary);
     let lines: Vec<u32> = document.unenforced().iter().map(|(place, _)| place.line).collect();
-    assert_eq!(lines, [5, 6, 7]);
+    assert_eq!(lines, [7]);
     let empty = format!("boundary: 1\n{FILES}listen: []\nsockets: []\nbudgets: {{}}\n");
-    // An empty list allows nothing, and that is not enforced either.
-    assert_eq!(crate::testing::document(&empty, Dialect::Boundary).unenforced().len(), 2);
+    let surprising = warnings(&empty).iter().filter(|found| **found == code::SURPRISING).count();
+    assert_eq!(surprising, 1, "datagrams are told from answers by `egress`");
+    assert!(crate::testing::document(&empty, Dialect::Boundary).unenforced().is_empty());
     let text = "boundary: 1\negress: [{ host: '*.c', deny: true }, { host: a.c, deny: true }]\n";
     let egress = crate::testing::document(text, Dialect::Boundary);
     assert_eq!(egress.unenforced().len(), 1, "the names of a pattern have no addresses");

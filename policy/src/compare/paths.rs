@@ -30,9 +30,11 @@ pub(super) fn compare(old: &Tables, new: &Tables, comparison: &mut Comparison) {
     let is_complete = (are_same(old_image, new_image) && old.pins == new.pins)
         || product::walk::<KernelPath>(old_image, new_image, &mut room, at);
     comparison.is_complete &= is_complete && !found.is_full;
+    compare_names(old, new, &mut room, comparison);
     found.list.sort_by_key(|one| one.ask);
     for one in &found.list {
         let subject = match one.ask {
+            Ask::Right(Right::Socket) if found.has_same_for_writing(one) => continue,
             Ask::Right(right) => Subject::Path { right, path: one.path.clone() },
             Ask::FirstProgram if found.has_same_for_later_programs(one) => continue,
             Ask::FirstProgram => Subject::FirstProgram { path: one.path.clone() },
@@ -45,10 +47,31 @@ pub(super) fn compare(old: &Tables, new: &Tables, comparison: &mut Comparison) {
         let path = [b"/".as_slice(), &[b'a'; PATH_BYTES]].concat();
         let about = |tables| question::about_path(tables, &path, right);
         let (old_answer, new_answer) = (about(old), about(new));
-        if !found.has_verdicts(right, old_answer.verdict, new_answer.verdict) {
+        let is_as_writing = right == Right::Socket
+            && [(old, old_answer), (new, new_answer)].into_iter().all(|(tables, answer)| {
+                question::about_path(tables, &path, Right::Write).verdict == answer.verdict
+            });
+        if !is_as_writing && !found.has_verdicts(right, old_answer.verdict, new_answer.verdict) {
             let subject = Subject::LongPath { right };
             comparison.add(subject, Answer::of(old_answer, old), Answer::of(new_answer, new));
         }
+    }
+}
+
+/// Adds the differences about abstract Unix sockets.
+fn compare_names(old: &Tables, new: &Tables, room: &mut usize, comparison: &mut Comparison) {
+    let mut found = Found::default();
+    let at = |old_state, new_state, trail: &Trail<'_>| {
+        let old = (files::decide_abstract(&*old.image, old_state), None);
+        let new = (files::decide_abstract(&*new.image, new_state), None);
+        found.add(Ask::Right(Right::Socket), old, new, || trail.text());
+    };
+    comparison.is_complete &= product::walk::<AbstractName>(&old.image, &new.image, room, at);
+    comparison.is_complete &= !found.is_full;
+    for one in &found.list {
+        let name = one.path.get(1..).unwrap_or_default().to_vec();
+        let subject = Subject::AbstractSocket { name };
+        comparison.add(subject, Answer::of(one.old.0, old), Answer::of(one.new.0, new));
     }
 }
 
@@ -139,6 +162,11 @@ impl Found {
         self.known.contains(&key(Ask::Right(Right::Exec), one.old, one.new))
     }
 
+    /// Whether writing to a path is told of with the same answers: it gives what sockets need.
+    fn has_same_for_writing(&self, one: &Example) -> bool {
+        self.known.contains(&key(Ask::Right(Right::Write), one.old, one.new))
+    }
+
     fn has_verdicts(&self, right: Right, old: Verdict, new: Verdict) -> bool {
         let is_same = |one: &Example| (one.old.0.verdict, one.new.0.verdict) == (old, new);
         self.list.iter().any(|one| one.ask == Ask::Right(right) && is_same(one))
@@ -185,6 +213,35 @@ impl Form for KernelPath {
 
     fn may_end(state: u8) -> bool {
         matches!(state, Self::ROOT | Self::IN_NAME)
+    }
+}
+
+/// An abstract name with `@` before it, as the tables have it. One with a NUL in it makes no
+/// readable example.
+struct AbstractName;
+
+impl AbstractName {
+    const EMPTY: u8 = 0;
+    const BEGUN: u8 = 1;
+    const IN_NAME: u8 = 2;
+}
+
+impl Form for AbstractName {
+    const STATES: u8 = 3;
+    const START: u8 = Self::EMPTY;
+    const LONGEST: usize = 108;
+
+    fn step(state: u8, byte: u8) -> Option<u8> {
+        match (state, byte) {
+            (_, 0) => None,
+            (Self::EMPTY, b'@') => Some(Self::BEGUN),
+            (Self::EMPTY, _) => None,
+            _ => Some(Self::IN_NAME),
+        }
+    }
+
+    fn may_end(state: u8) -> bool {
+        state == Self::IN_NAME
     }
 }
 

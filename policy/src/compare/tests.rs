@@ -60,6 +60,10 @@ impl Policy {
             Subject::Address { address, port, protocol } => {
                 about(question::about_address(&self.tables, *address, *port, *protocol))
             }
+            Subject::AbstractSocket { name } => about(question::about_abstract(&self.tables, name)),
+            Subject::Serve { port, protocol } => {
+                about(ringfence_common::serving::decide(&*self.tables.image, *protocol, *port))
+            }
             Subject::Host { name, port, protocol } => {
                 by_name(hosts::decide(&self.boundaries, name, *port, *protocol))
             }
@@ -109,6 +113,8 @@ pub(super) fn told(old: &Policy, new: &Policy) -> Vec<String> {
             Subject::Address { address, port, protocol } => {
                 format!("{protocol:?} {address} {port}")
             }
+            Subject::AbstractSocket { name } => format!("@{}", String::from_utf8_lossy(name)),
+            Subject::Serve { port, protocol } => format!("serve {protocol:?} {port}"),
             Subject::Host { name, port, protocol } => format!("{protocol:?} {name} {port}"),
             Subject::Lookup { name } => format!("lookup {name}"),
             other => format!("{other:?}"),
@@ -167,6 +173,7 @@ fn a_policy_that_only_observes_differs_wherever_the_other_refuses() {
             "Ring: deny, observe",
             "OtherSocket: deny, observe",
             "Guard: deny, observe",
+            "@a: deny 3, observe 4",
             "read /: deny 3, observe 4",
             "write /: deny 3, observe 4",
             "create /: deny 3, observe 4",
@@ -175,10 +182,29 @@ fn a_policy_that_only_observes_differs_wherever_the_other_refuses() {
             "device /: deny 3, observe 4",
             "Tcp 1.0.0.1 443: deny 4, observe 5",
             "Udp 1.0.0.1 443: deny 4, observe 5",
+            "serve Tcp 443: deny 4, observe 5",
+            "serve Udp 443: deny 4, observe 5",
             "Tcp a 443: deny 4, observe 5",
             "Udp a 443: deny 4, observe 5",
         ]
     );
+}
+
+#[test]
+fn unix_sockets_and_ports_that_are_served_are_compared() {
+    let with = |rest: &str| Policy::of(&format!("files: []\negress: []\n{rest}"));
+    let (old, new) = (
+        with("sockets: [{ path: /a }, { path: '@b*' }]\nlisten: [{ port: 80 }]\n"),
+        with("sockets: [{ path: /a }, { path: '@c' }]\nlisten: [{ port: 80, protocol: tcp }]\n"),
+    );
+    assert_eq!(
+        told(&old, &new),
+        ["@b: allow 5, deny 5", "@c: deny 5, allow 5", "serve Udp 80: allow 6, deny 6"]
+    );
+    // What may be written may be connected to, which is not told twice.
+    let (old, new) =
+        (Policy::of("files: []\n"), Policy::of("files: [{ path: /a, allow: [content] }]\n"));
+    assert_eq!(told(&old, &new), ["write /a: deny 3, allow 3"]);
 }
 
 #[test]
@@ -326,7 +352,7 @@ fn is_like(told: &Subject, asked: &Subject) -> bool {
         | (
             Subject::Path { right: told, .. } | Subject::LongPath { right: told },
             Subject::LongPath { right: asked },
-        ) => told == asked,
+        ) => told == asked || (*told, *asked) == (Right::Write, Right::Socket),
         (Subject::Path { right: Right::Exec, .. }, Subject::FirstProgram { .. })
         | (Subject::FirstProgram { .. }, Subject::FirstProgram { .. }) => true,
         (Subject::Address { protocol: told, .. }, Subject::Address { protocol: asked, .. })

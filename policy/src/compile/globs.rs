@@ -16,7 +16,10 @@ use super::{
     rules::{NumberedPathRule, PathLayer, RuleBook},
     subsets,
 };
-use crate::boundary::{Effect, GlobSyntax, Rights};
+use crate::{
+    boundary::{Effect, GlobSyntax, Rights},
+    pattern,
+};
 
 /// Bytes of a pattern that are read: the longest path that the kernel can be asked for.
 const MAX_PATTERN_BYTES: usize = 4096;
@@ -218,7 +221,9 @@ fn try_build(
 
 /// Adds a pattern to the automaton.
 fn add(nfa: &mut Nfa, pattern: &Pattern) -> Result<(), Problem> {
-    nfa.add(&expression(pattern)?).map_err(|refused| match refused {
+    let is_of_names = pattern.uses.iter().all(|rule| rule.rights == Rights::SOCKET)
+        && pattern::is_of_names(&pattern.text);
+    nfa.add(&expression(pattern)?, is_of_names).map_err(|refused| match refused {
         // globset lets some pass that cannot be read, such as ranges of characters that are
         // several bytes long.
         Refused::Unreadable(error) => {

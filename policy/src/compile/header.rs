@@ -2,7 +2,10 @@
 
 use ringfence_common::{Cell, Right, Verdict};
 
-use super::rules::{PathLayer, RuleBook, exec_after_start, exec_anonymous, io_uring, refusal};
+use super::rules::{
+    EgressLayer, PathLayer, RuleBook, abstract_sockets, exec_after_start, exec_anonymous, io_uring,
+    refusal,
+};
 use crate::boundary::{Boundary, Effect, Mode};
 
 /// Words of the same names in [`ringfence_common::image::header`].
@@ -16,10 +19,17 @@ pub(super) struct Header {
     pub(super) io_uring: Cell,
     pub(super) exec_anonymous: Cell,
     pub(super) denies_paths: u32,
+    pub(super) abstract_sockets: Cell,
+    pub(super) governs_serving: u32,
 }
 
 impl Header {
-    pub(super) fn new(boundaries: &[Boundary], layers: &[PathLayer], book: &mut RuleBook) -> Self {
+    pub(super) fn new(
+        boundaries: &[Boundary],
+        layers: &[PathLayer],
+        egress_layers: &[EgressLayer<'_>],
+        book: &mut RuleBook,
+    ) -> Self {
         let governed = |right: &Right| {
             layers.iter().any(|layer| {
                 layer.defaults.get(*right as usize).is_some_and(|default| default.is_some())
@@ -38,6 +48,8 @@ impl Header {
             exec_after_start: exec_after_start(boundaries, book),
             exec_anonymous: exec_anonymous(boundaries, book),
             denies_paths: boundaries.iter().any(denies_paths).into(),
+            abstract_sockets: abstract_sockets(boundaries, egress_layers),
+            governs_serving: boundaries.iter().any(|one| one.serving().is_some()).into(),
         }
     }
 }
@@ -57,6 +69,7 @@ fn guard_violation(boundaries: &[Boundary]) -> Cell {
     let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
     let modes = path_modes(boundaries)
         .chain(egress.map(|egress| egress.mode))
+        .chain(boundaries.iter().filter_map(|one| one.listen.as_ref()).map(|listen| listen.mode))
         .chain(boundaries.iter().flat_map(Boundary::single_modes));
     match refusal(modes) {
         Cell::ALLOW => Cell::new(Verdict::Deny, 0),

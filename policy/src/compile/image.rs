@@ -8,7 +8,9 @@ use ringfence_common::{
     },
 };
 
-use super::{addresses::Addresses, automaton::PathTable, header::Header, names::NameTable};
+use super::{
+    addresses::Addresses, automaton::PathTable, header::Header, names::NameTable, ports::PortMap,
+};
 
 /// Bytes of an interval of IPv4 addresses.
 pub(super) const INTERVAL_BYTES_V4: usize = 8;
@@ -21,7 +23,7 @@ pub(super) const PORT_BYTES: usize = 8;
 /// What every part begins at a multiple of: more than any element needs.
 const ALIGNMENT: usize = 16;
 /// Parts of an image.
-const PARTS: usize = 11;
+const PARTS: usize = 12;
 
 /// Bytes of an image up to the address tables, and what aligning these may take.
 pub(super) fn path_bytes(paths: &PathTable) -> usize {
@@ -31,12 +33,18 @@ pub(super) fn path_bytes(paths: &PathTable) -> usize {
         + PARTS * ALIGNMENT
 }
 
+/// Bytes of the leaf for serving and its ports.
+pub(super) fn serving_bytes(serving: &[PortMap; 2]) -> usize {
+    LEAF_BYTES + serving.iter().map(|map| map.len() * PORT_BYTES).sum::<usize>()
+}
+
 /// The image. The caller made sure that it is small enough for every offset to fit.
 pub(super) fn write(
     header: &Header,
     paths: &PathTable,
     addresses: &Addresses,
     names: &NameTable,
+    serving: &[PortMap; 2],
 ) -> Vec<u8> {
     let mut bytes = vec![0; TRANSITIONS as usize];
     bytes[CLASSES as usize..].copy_from_slice(&paths.classes);
@@ -88,6 +96,15 @@ pub(super) fn write(
     let name_slots = align(&mut bytes);
     let slots = names.slots.iter().flat_map(|slot| [slot.owner, slot.next]);
     bytes.extend(slots.flat_map(u32::to_le_bytes));
+    let serving_leaf = align(&mut bytes);
+    let mut ports = serving_leaf + LEAF_BYTES;
+    for map in serving {
+        bytes.extend([ports as u32, map.len() as u32].into_iter().flat_map(u32::to_le_bytes));
+        ports += map.len() * PORT_BYTES;
+    }
+    for (port, cell) in serving.iter().flatten() {
+        bytes.extend([*port, cell.0].into_iter().flat_map(u32::to_le_bytes));
+    }
     let words = [
         (word::MAGIC, MAGIC),
         (word::LENGTH, bytes.len() as u32),
@@ -108,6 +125,9 @@ pub(super) fn write(
         (word::IO_URING, header.io_uring.0),
         (word::EXEC_ANONYMOUS, header.exec_anonymous.0),
         (word::DENIES_PATHS, header.denies_paths),
+        (word::ABSTRACT, header.abstract_sockets.0),
+        (word::GOVERNS_SERVING, header.governs_serving),
+        (word::SERVING, serving_leaf as u32),
         (word::STATES, paths.accepts.len() as u32),
         (word::NAME_CLASSES, name_classes as u32),
         (word::NAME_STATES, name_states as u32),
@@ -169,6 +189,9 @@ pub fn verify(image: &[u8]) -> Result<(), Malformed> {
     ensure(half(accepts, 1), "the dead state has rules of its own")?;
     verify_addresses(image, word::V4, word::V4_COUNT, 4)?;
     verify_addresses(image, word::V6, word::V6_COUNT, 16)?;
+    let serving = read(word::SERVING)?;
+    verify_ports(image, serving)?;
+    verify_ports(image, serving.checked_add(8).ok_or(Malformed("serving leaves the image"))?)?;
     verify_names(image)
 }
 

@@ -79,7 +79,7 @@ pub(super) fn build(
     let mut nfa = Nfa::default();
     for number in 0..patterns.len() {
         let pattern = patterns.text(number);
-        nfa.add(&expression(pattern)).map_err(|_| too_complex(&patterns, number, book))?;
+        nfa.add(&expression(pattern), true).map_err(|_| too_complex(&patterns, number, book))?;
     }
     let try_build = |count| try_build(&nfa, count, &patterns, &layers, room);
     match try_build(patterns.len()) {

@@ -60,8 +60,9 @@ pub(super) struct Nfa {
 }
 
 impl Nfa {
-    /// Adds a pattern, given as an anchored regular expression over bytes.
-    pub(super) fn add(&mut self, expression: &str) -> Result<(), Refused> {
+    /// Adds a pattern, given as an anchored regular expression over bytes. Only a pattern of
+    /// abstract names matches what begins with `@`.
+    pub(super) fn add(&mut self, expression: &str, is_of_names: bool) -> Result<(), Refused> {
         let nfa = parse(expression).map_err(Refused::Unreadable)?;
         let pattern = self.starts.len() as u32;
         let base = self.nodes.len();
@@ -95,9 +96,38 @@ impl Nfa {
             }
             self.nodes[*number as usize].ranges = ranges;
         }
-        self.starts.push(closure(&nfa, nfa.start_anchored(), true, &numbers));
+        let mut starts = closure(&nfa, nfa.start_anchored(), true, &numbers);
+        if !is_of_names {
+            starts = starts.into_iter().filter_map(|node| self.without_names(node)).collect();
+            starts.sort_unstable();
+        }
+        self.starts.push(starts);
         self.find_tails(base);
         Ok(())
+    }
+
+    /// The same node, or one that is like it for every byte but `@`, if there is another: it may
+    /// be one that the pattern comes back to.
+    fn without_names(&mut self, number: u32) -> Option<u32> {
+        let Node { pattern, ref ranges, .. } = self.nodes[number as usize];
+        if !ranges.iter().any(|(first, last, _)| (*first..=*last).contains(&b'@')) {
+            return Some(number);
+        }
+        let around = ranges.iter().flat_map(|&(first, last, follower)| {
+            [(first, last.min(b'@' - 1), follower), (first.max(b'@' + 1), last, follower)]
+        });
+        let ranges: Vec<_> = around.filter(|(first, last, _)| first <= last).collect();
+        if ranges.is_empty() {
+            return None;
+        }
+        self.nodes.push(Node {
+            pattern,
+            ranges,
+            tail: Tail::Open,
+            can_match: false,
+            can_match_in_component: false,
+        });
+        Some((self.nodes.len() - 1) as u32)
     }
 
     fn follower(&mut self, nodes: Vec<u32>) -> Result<u32, Refused> {

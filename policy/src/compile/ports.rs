@@ -3,10 +3,10 @@
 
 use std::{collections::HashMap, ops::RangeInclusive};
 
-use ringfence_common::{Cell, Verdict};
+use ringfence_common::{Cell, Verdict, egress::Protocol};
 
-use super::rules::{EgressLayer, strictest};
-use crate::boundary::{Effect, EgressRule};
+use super::rules::{EgressLayer, ServingLayer, strictest};
+use crate::boundary::{Effect, EgressRule, ListenRule};
 
 /// Intervals of ports: the first port of each, ascending from 0, and its answer.
 pub(crate) type PortMap = Vec<(u32, Cell)>;
@@ -121,6 +121,38 @@ pub(super) fn without_allows(map: &[(u32, Cell)], layer: &EgressLayer<'_>) -> Po
     }))
 }
 
+/// The answers to serving, by port: for TCP, and for UDP.
+pub(super) fn serving(layers: &[ServingLayer<'_>]) -> [PortMap; 2] {
+    [Protocol::Tcp, Protocol::Udp].map(|protocol| {
+        let maps: Vec<PortMap> = layers.iter().map(|layer| served(layer, protocol)).collect();
+        intersection(&maps.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    })
+}
+
+fn served(layer: &ServingLayer<'_>, protocol: Protocol) -> PortMap {
+    let default = layer.default;
+    let is_for = |rule: &ListenRule| rule.protocol.is_none_or(|only| only == protocol);
+    let mut ports: Vec<(u16, u32)> = layer
+        .rules
+        .iter()
+        .filter(|(_, rule)| is_for(rule))
+        .map(|(number, rule)| (rule.port, *number))
+        .collect();
+    // Of rules for one port the first is named.
+    ports.sort_unstable();
+    ports.dedup_by_key(|(port, _)| *port);
+    let mut map = vec![(0, default)];
+    for (port, number) in ports {
+        let port = u32::from(port);
+        map.pop_if(|(first, _)| *first == port);
+        map.push((port, Cell::new(Verdict::Allow, number)));
+        if port < u16::MAX.into() {
+            map.push((port + 1, default));
+        }
+    }
+    map
+}
+
 /// The strictest answers of several layers. A name may still change one in which some layer's
 /// default has part, and no layer's rule refuses.
 pub(crate) fn intersection(maps: &[&[(u32, Cell)]]) -> PortMap {
@@ -210,6 +242,30 @@ mod tests {
         let later = rule(9, Effect::Deny, &ports).added_to(&expected);
         assert_eq!(later, expected);
         assert_eq!(rule(9, Effect::Allow, &[]).added_to(&later), expected);
+    }
+
+    #[test]
+    fn ports_that_are_served_are_those_of_every_layer() {
+        let place = crate::boundary::Place { file: "".into(), line: 1, column: 1 };
+        let rule = |port, protocol| ListenRule { port, protocol, place: place.clone() };
+        let rules = [
+            rule(8081, None),
+            rule(8080, None),
+            rule(8080, Some(Protocol::Tcp)),
+            rule(53, Some(Protocol::Udp)),
+            rule(65535, None),
+        ];
+        let one = ServingLayer { default: DEFAULT, rules: (2..).zip(&rules).collect() };
+        let [tcp, udp] = serving(&[one]);
+        let shared = [(8080, allow(3)), (8081, allow(2)), (8082, DEFAULT), (65535, allow(6))];
+        assert_eq!(tcp, [&[(0, DEFAULT)], &shared[..]].concat());
+        assert_eq!(udp, [&[(0, DEFAULT), (53, allow(5)), (54, DEFAULT)], &shared[..]].concat());
+        let one = ServingLayer { default: DEFAULT, rules: (2..).zip(&rules[..1]).collect() };
+        let none = ServingLayer { default: Cell::new(Verdict::Observe, 9), rules: Vec::new() };
+        let [tcp, _] = serving(&[one, none]);
+        let observed = Cell::new(Verdict::Observe, 9);
+        assert_eq!(tcp, [(0, DEFAULT), (8081, observed), (8082, DEFAULT)]);
+        assert_eq!(serving(&[]), [[(0, Cell::ALLOW)], [(0, Cell::ALLOW)]]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Numbers every rule, and sorts the rules of each boundary into layers: one for paths, one for
-//! destinations.
+//! destinations, one for ports that are served.
 
 use std::{collections::HashMap, fmt::Write};
 
@@ -8,7 +8,8 @@ use ringfence_common::{Cell, Right, Verdict, egress::Protocol};
 use super::{CompileError, Pin, Problem, RuleInfo};
 use crate::baseline;
 use crate::boundary::{
-    Boundary, Effect, EgressRule, GlobSyntax, Mode, PathGroup, PathRule, Place, Rights, Target,
+    Boundary, Effect, EgressRule, GlobSyntax, ListenRule, Mode, PathGroup, PathRule, Place, Rights,
+    Target,
 };
 
 /// The rules that have a number, in order of number.
@@ -124,7 +125,7 @@ fn path_layer(boundary: &Boundary, book: &mut RuleBook) -> PathLayer {
     for (rule, is_baseline) in users.chain(baseline.iter().map(|rule| (rule, true))) {
         let parts = [listing(rule).filter(|_| !is_baseline), Some(rule.clone())];
         let parts = parts.into_iter().flatten().filter_map(|part| {
-            let rights = Rights(part.rights.0 & governed.0);
+            let rights = part.rights.with_sockets().common(governed);
             let number = (!rights.is_empty())
                 .then(|| book.add(&part.place, path_rule_text(&part), false))?;
             let PathRule { effect, pattern, syntax, content, .. } = part;
@@ -167,16 +168,23 @@ fn listing(rule: &PathRule) -> Option<PathRule> {
 }
 
 /// For each right the refusal of the group that governs it: of several the strictest, and of
-/// equals the first.
+/// equals the first. Where there is a group about Unix sockets, it alone refuses them.
 fn defaults(groups: &[PathGroup], book: &mut RuleBook) -> [Option<Cell>; Right::ALL.len()] {
     let mut defaults = [None; Right::ALL.len()];
+    let has_sockets = groups.iter().any(|group| group.rights.has(Right::Socket));
     for group in groups {
+        let governed = match group.rights.governed() {
+            rights if has_sockets && !group.rights.has(Right::Socket) => {
+                rights.without(Rights::SOCKET)
+            }
+            rights => rights,
+        };
         let text = format!("{} is allowed by no rule", rights_in_words(group.rights));
         let number = book.add(&group.place, text, !group.is_rule);
         let refusal = Cell::new(group.mode.refusal(), number);
         for (right, default) in Right::ALL.into_iter().zip(&mut defaults) {
             let is_stricter = default.is_none_or(|old: Cell| old.verdict() < refusal.verdict());
-            if group.rights.governed().has(right) && is_stricter {
+            if governed.has(right) && is_stricter {
                 *default = Some(refusal);
             }
         }
@@ -213,6 +221,40 @@ pub(crate) fn egress_layers<'a>(
             }
         })
         .collect()
+}
+
+/// What one boundary says about serving others.
+pub(super) struct ServingLayer<'a> {
+    /// The answer when no rule matches.
+    pub(super) default: Cell,
+    /// Rules in the order of the document, with their numbers.
+    pub(super) rules: Vec<(u32, &'a ListenRule)>,
+}
+
+/// The layers of the boundaries that govern serving.
+pub(super) fn serving_layers<'a>(
+    boundaries: &'a [Boundary],
+    book: &mut RuleBook,
+) -> Vec<ServingLayer<'a>> {
+    let mut layer = |boundary: &'a Boundary| {
+        let (mode, place) = boundary.serving()?;
+        let number = book.add(place, "serving others is allowed by no rule".to_owned(), true);
+        let rules = boundary.listen.iter().flat_map(|listen| &listen.rules);
+        let rules = rules.map(|rule| (book.add(&rule.place, listen_rule_text(rule), false), rule));
+        Some(ServingLayer { default: Cell::new(mode.refusal(), number), rules: rules.collect() })
+    };
+    boundaries.iter().filter_map(&mut layer).collect()
+}
+
+/// The answer to reaching a Unix socket without a path, by those who govern destinations, and
+/// neither files nor Unix sockets: they have no list in which it could be.
+pub(super) fn abstract_sockets(boundaries: &[Boundary], layers: &[EgressLayer<'_>]) -> Cell {
+    let governing = boundaries.iter().filter(|boundary| boundary.egress.is_some());
+    let has_list = |boundary: &Boundary| {
+        boundary.path_groups.iter().any(|group| group.rights.governed().has(Right::Socket))
+    };
+    let without = governing.zip(layers).filter(|(boundary, _)| !has_list(boundary));
+    strictest(without.map(|(_, layer)| layer.default))
 }
 
 /// The answer to starting a second program: that of the strictest boundary, and of equals the
@@ -279,6 +321,15 @@ fn path_rule_text(rule: &PathRule) -> String {
     let below = if rule.syntax == GlobSyntax::Prefix { " and below" } else { "" };
     let content = rule.content.map(|content| format!(" with {content}")).unwrap_or_default();
     format!("{effect} {} of {}{below}{content}", rights_in_words(rule.rights), rule.pattern)
+}
+
+fn listen_rule_text(rule: &ListenRule) -> String {
+    let protocol = match rule.protocol {
+        Some(Protocol::Tcp) => " tcp",
+        Some(Protocol::Udp) => " udp",
+        None => "",
+    };
+    format!("serve port {}{protocol}", rule.port)
 }
 
 fn rights_in_words(rights: Rights) -> String {

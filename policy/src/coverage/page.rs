@@ -235,7 +235,7 @@ mod tests {
             "| `compliance.packs[].rules[].type` | optional | decision service |  | `regex`, which \
              is meant without this key, or `nl`; one of `regex`, `nl` | schema",
             "| `files.mode` | optional | kernel | files |",
-            "| `listen.mode` | optional | not enforced by this version |",
+            "| `listen.mode` | optional | kernel | serving others |",
             "| `egress[].cidr` | optional | kernel | destinations |",
         ] {
             assert!(page.contains(row), "{row}");

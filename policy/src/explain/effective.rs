@@ -1,12 +1,15 @@
 //! The boundary that documents make together.
 
-use ringfence_common::egress::Protocol;
+use ringfence_common::{Right, egress::Protocol};
 use serde::{Serialize, Serializer};
 
 use super::{fields::mode_of, limits, mode_json, part_json, place_json};
 use crate::{
     Boundary, Content, Diagnostic, Document, Mode, baseline,
-    boundary::{Baseline, Effect, EgressRule, GlobSyntax, PathRule, Place, Rights, Target},
+    boundary::{
+        Baseline, Effect, EgressRule, GlobSyntax, ListenRule, PathGroup, PathRule, Place, Rights,
+        Target,
+    },
     coverage::Part,
     diagnostic::visible,
     lower::right_words,
@@ -19,8 +22,8 @@ const MAX_RULES: usize = 200;
 /// What documents come to together: an act must be allowed by each that governs it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Effective {
-    /// Files, programs, programs after the first, anonymous executable memory, and destinations,
-    /// in this order.
+    /// Files, programs, programs after the first, anonymous executable memory, destinations,
+    /// serving and Unix sockets, in this order.
     pub groups: Vec<Group>,
     /// What every program is given; `None` when no document has it.
     pub baseline: Option<Baselines>,
@@ -116,8 +119,15 @@ fn file_json<S: Serializer>(file: &str, serializer: S) -> Result<S::Ok, S::Error
 /// What documents come to together.
 pub fn effective(documents: &[Document]) -> Effective {
     let (boundaries, findings) = path_map::boundaries(documents);
-    let groups =
-        [Part::Files, Part::Programs, Part::LaterPrograms, Part::AnonymousCode, Part::Destinations];
+    let groups = [
+        Part::Files,
+        Part::Programs,
+        Part::LaterPrograms,
+        Part::AnonymousCode,
+        Part::Destinations,
+        Part::Serving,
+        Part::Sockets,
+    ];
     Effective {
         groups: groups.map(|part| group(part, &boundaries)).into(),
         baseline: baselines(&boundaries),
@@ -141,18 +151,40 @@ fn group(part: Part, boundaries: &[Boundary]) -> Group {
         }
         Part::Programs => "every program may be executed",
         Part::Destinations => "every destination is free",
+        Part::Serving => "everybody may be served",
+        Part::Sockets => "every Unix socket with a path may be connected to",
         Part::Files | Part::Paths | Part::All => "every file is free",
     });
     Group { part, governed_by, free }
 }
 
 fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
-    let mode = mode_of(part, boundary)?;
+    let mode = match part {
+        Part::Serving => boundary.serving()?.0,
+        Part::Sockets => sockets_group(boundary)?.mode,
+        part => mode_of(part, boundary)?,
+    };
     let (place, count, rules) = match part {
         Part::Destinations => {
             let egress = boundary.egress.as_ref()?;
             let rules = egress.rules.iter().take(MAX_RULES).map(destination_rule).collect();
             (&egress.place, egress.rules.len(), rules)
+        }
+        Part::Serving => {
+            let listed = || boundary.listen.iter().flat_map(|listen| &listen.rules);
+            let rules = listed().take(MAX_RULES).map(listen_rule).collect();
+            (boundary.serving()?.1, listed().count(), rules)
+        }
+        Part::Sockets => {
+            let is_of = |rule: &&PathRule| !rule.rights.common(Rights::SOCKET).is_empty();
+            let rules = || boundary.path_rules.iter().filter(is_of);
+            let files = boundary.path_groups.iter().find(|group| group.rights.has(Right::Write));
+            let written = files.map(|group| Rule {
+                place: group.place.clone(),
+                text: "allow connect: every path whose content may be changed".to_owned(),
+            });
+            let all = written.into_iter().chain(rules().take(MAX_RULES).map(path_rule));
+            (&sockets_group(boundary)?.place, rules().count(), all.collect())
         }
         Part::LaterPrograms => (&boundary.no_exec_after_start.as_ref()?.1, 0, Vec::new()),
         Part::AnonymousCode => (&boundary.no_anonymous_code.as_ref()?.1, 0, Vec::new()),
@@ -172,11 +204,25 @@ fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
     Some(Governed { place: place.clone(), mode, rules, more, has_baseline })
 }
 
+/// The group that refuses Unix sockets: one of their own, or that of files.
+fn sockets_group(boundary: &Boundary) -> Option<&PathGroup> {
+    let groups = || boundary.path_groups.iter();
+    let own = groups().find(|group| group.rights.has(Right::Socket));
+    own.or_else(|| groups().find(|group| group.rights.has(Right::Write)))
+}
+
 /// A process that could leave its boundary makes every other answer worthless: one group in
 /// enforce mode is enough.
 fn always_mode(boundaries: &[Boundary]) -> Mode {
-    let parts =
-        [Part::Paths, Part::LaterPrograms, Part::AnonymousCode, Part::Rings, Part::Destinations];
+    let parts = [
+        Part::Paths,
+        Part::LaterPrograms,
+        Part::AnonymousCode,
+        Part::Rings,
+        Part::Destinations,
+        Part::Serving,
+        Part::Sockets,
+    ];
     let mut modes =
         boundaries.iter().flat_map(|boundary| parts.map(|part| mode_of(part, boundary))).flatten();
     match modes.next() {
@@ -206,11 +252,27 @@ fn path_rule(rule: &PathRule) -> Rule {
 }
 
 fn rights_in_words(rights: Rights) -> String {
+    if rights == Rights::SOCKET {
+        return "connect".to_owned();
+    }
     let files = right_words(rights.common(Rights::ABOUT_FILES));
     match (rights.common(Rights::EXEC).is_empty(), files.as_str()) {
         (true, _) => files,
         (false, "") => "execute".to_owned(),
         (false, files) => format!("{files}, execute"),
+    }
+}
+
+fn listen_rule(rule: &ListenRule) -> Rule {
+    let protocol = protocol_words(rule.protocol);
+    Rule { place: rule.place.clone(), text: format!("serve port {}, {protocol}", rule.port) }
+}
+
+const fn protocol_words(protocol: Option<Protocol>) -> &'static str {
+    match protocol {
+        None => "TCP and UDP",
+        Some(Protocol::Tcp) => "TCP",
+        Some(Protocol::Udp) => "UDP",
     }
 }
 
@@ -245,11 +307,7 @@ fn destination_rule(rule: &EgressRule) -> Rule {
         [one] if !one.contains('-') => format!("port {one}"),
         several => format!("ports {}", several.join(", ")),
     };
-    let protocol = match rule.protocol {
-        None => "TCP and UDP",
-        Some(Protocol::Tcp) => "TCP",
-        Some(Protocol::Udp) => "UDP",
-    };
+    let protocol = protocol_words(rule.protocol);
     Rule { place: rule.place.clone(), text: format!("{effect} {target}, {ports}, {protocol}") }
 }
 

@@ -259,6 +259,8 @@ pub(super) fn mode_of(part: Part, boundary: &Boundary) -> Option<Mode> {
         Part::AnonymousCode => boundary.no_anonymous_code.as_ref().map(|(mode, _)| *mode),
         Part::Rings => boundary.io_uring.as_ref().and_then(|rings| rings.refused),
         Part::Destinations => boundary.egress.as_ref().map(|egress| egress.mode),
+        Part::Serving => boundary.listen.as_ref().map(|listen| listen.mode),
+        Part::Sockets => over(Rights::SOCKET),
         Part::All => None,
     }
 }

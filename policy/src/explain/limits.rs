@@ -15,14 +15,14 @@ pub(super) const ALWAYS_REFUSED: &[&str] = &[
      binfmt_misc, and `/proc` but for the own process's folder",
     "towards processes outside the scope: signals, limits, priorities, scheduling, tracing",
     "sockets other than Unix, TCP, UDP and `NETLINK_ROUTE`, where destinations are governed",
+    "Unix sockets without a path of processes outside the scope, where files, Unix sockets or \
+     destinations are governed, unless they are listed",
     "what cannot be judged: a path too long, a mount that leads nowhere, a full table",
 ];
 
 /// What no boundary of this version holds. `README.md`, "What it does not protect against yet".
 pub(super) const OUTSIDE: &[&str] = &[
     "`stat`, `readlink`, and whether a name exists",
-    "Unix sockets: whoever may traverse to one may connect to it",
-    "serving: bind, listen and accept; TCP packets of accepted connections pass",
     "host names are looked up once, at the start; a pattern of host names matches no address",
     "budgets are not counted",
     "a program may do with what it may read and run whatever it likes",

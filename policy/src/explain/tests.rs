@@ -193,6 +193,7 @@ mode: observe
 files: { mode: enforce, rules: [{ path: /a, allow: [read] }] }
 egress: [{ cidr: 10.0.0.0/8 }]
 listen: { mode: enforce, rules: [{ port: 80 }] }
+budgets: { processes: 7 }
 exec_after_start: allow
 ";
     let rows = rows(text, Dialect::Boundary);
@@ -200,13 +201,15 @@ exec_after_start: allow
     assert_eq!(acts(&rows, "files.mode"), [(Part::Files, ENFORCE)]);
     assert_eq!(acts(&rows, "files.rules[0].path"), [(Part::Files, ENFORCE)]);
     assert_eq!(acts(&rows, "egress[0].cidr"), [(Part::Destinations, OBSERVE)]);
-    assert_eq!(acts(&rows, "mode"), [(Part::Files, ENFORCE), (Part::Destinations, OBSERVE)]);
+    let modes = [(Part::Files, ENFORCE), (Part::Destinations, OBSERVE), (Part::Serving, ENFORCE)];
+    assert_eq!(acts(&rows, "mode"), modes);
     assert_eq!(acts(&rows, "exec_after_start"), [(Part::LaterPrograms, None)]);
     for path in ["listen", "listen.mode", "listen.rules[0].port"] {
-        let row = row(&rows, path);
-        assert!(matches!(row.coverage, Coverage::Unenforced(_)), "{row:?}");
-        assert!(!row.has_effect && row.remark.is_some(), "{row:?}");
+        assert_eq!(acts(&rows, path), [(Part::Serving, ENFORCE)]);
     }
+    let row = row(&rows, "budgets.processes");
+    assert!(matches!(row.coverage, Coverage::Unenforced(_)), "{row:?}");
+    assert!(!row.has_effect && row.remark.is_some(), "{row:?}");
 }
 
 #[test]
@@ -290,6 +293,14 @@ Destinations
         17  allow a.example, port 443, TCP and UDP
         17  allow 10.0.0.0/8, every port, TCP and UDP
 
+Serving others
+  a.yaml:17: observe, what no rule allows is let through and recorded
+            nothing is allowed
+
+Unix sockets
+  a.yaml:16: enforce, what no rule allows is refused
+        16  allow connect: every path whose content may be changed
+
 The baseline
   a.yaml has all of it
   programs, libraries and their data (read, execute): /usr/** /bin/** /sbin/**
@@ -325,6 +336,16 @@ Anonymous executable memory: not governed, anonymous memory may become executabl
 Destinations
   a.yaml:2: enforce, what no rule allows is refused
         16  allow a.example, port 8443, TCP
+
+Serving others
+  a.yaml:2: enforce, what no rule allows is refused
+            nothing is allowed
+
+Unix sockets
+  a.yaml:5: enforce, what no rule allows is refused
+         5  allow connect: every path whose content may be changed
+  b.yaml:2: enforce, what no rule allows is refused
+         2  allow connect: every path whose content may be changed
 
 The baseline
   a.yaml has all of it, and does not govern programs
@@ -369,7 +390,10 @@ egress:
     );
     let Effective { always_mode, unenforced, baseline, .. } = &explanation.effective;
     assert_eq!(*always_mode, Mode::Observe);
-    assert_eq!((unenforced.len(), unenforced[0].place.line), (1, 6));
+    assert_eq!(unenforced.len(), 0);
+    assert_eq!(rules(5), []);
+    let written = "allow connect: every path whose content may be changed";
+    assert_eq!(rules(6), [(3, written), (6, "allow connect: /run/x")]);
     let groups = &baseline.as_ref().unwrap().groups;
     assert_eq!((groups[0].rights.as_str(), groups[1].rights.as_str()), ("read", "read, execute"));
     assert!(explanation.text().contains("Always recorded, and refused once a group"));
@@ -469,7 +493,8 @@ fn as_json_an_explanation_has_stable_keys() {
     assert_eq!(*field, expected);
     let groups = json["effective"]["groups"].as_array().unwrap();
     let parts: Vec<&str> = groups.iter().map(|group| group["part"].as_str().unwrap()).collect();
-    assert_eq!(parts, ["files", "programs", "later_programs", "anonymous_code", "destinations"]);
+    let expected = ["files", "programs", "later_programs", "anonymous_code", "destinations"];
+    assert_eq!(parts, [&expected[..], &["serving", "unix_sockets"]].concat());
     assert_eq!(groups[0]["governed_by"][0]["mode"], "enforce");
     assert_eq!(groups[2]["free"], "a program may be executed after the first");
     assert_eq!(groups[3]["free"], "anonymous memory may become executable");

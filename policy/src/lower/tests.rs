@@ -79,7 +79,7 @@ egress:
     - { host: a.example, ports: [443, \"8000-8100\"], protocol: tcp }
     - { cidr: 10.1.2.3, deny: true, protocol: udp }
 listen: [{ port: 80, protocol: tcp }, { port: 81 }]
-sockets: { mode: enforce, rules: [{ path: /run/x.sock }] }
+sockets: { mode: enforce, rules: [{ path: /run/x.sock }, { path: '@x/*' }] }
 budgets: { wall_clock: 1500ms, output_bytes: 1MiB, connections: 1, processes: 2, files_touched: 3 }
 ",
         Dialect::Boundary,
@@ -124,12 +124,6 @@ fn meaning(mut boundary: Boundary) -> String {
         listen.place = nowhere.clone();
         for rule in &mut listen.rules {
             rule.place = nowhere.clone();
-        }
-    }
-    if let Some(sockets) = &mut boundary.sockets {
-        sockets.place = nowhere.clone();
-        for (_, place) in &mut sockets.rules {
-            *place = nowhere.clone();
         }
     }
     boundary.file = "".into();

@@ -88,15 +88,17 @@ impl<'a> Reader<'a> {
     /// The verdict, and the place that gives it; `None` when the right is not governed.
     fn verdict(&self, path: &[u8], right: Right) -> Option<(Verdict, Place)> {
         let groups = self.boundary.path_groups.iter().filter(|group| {
-            // Who governs files governs devices.
+            // Who governs files governs devices, and who governs content Unix sockets.
             group.rights.has(right)
                 || right == Right::Device && !group.rights.common(Rights::FILES).is_empty()
+                || right == Right::Socket && group.rights.has(Right::Write)
         });
         let enforcing = groups.clone().find(|group| group.mode == Mode::Enforce);
         let group = enforcing.or_else(|| groups.clone().next())?;
         let first = |effect| {
             let rules = self.rules.iter().filter(|(rule, _)| rule.effect == effect);
-            let mut rules = rules.filter(|(rule, _)| rule.rights.has(right));
+            let asked = if right == Right::Socket { Right::Write } else { right };
+            let mut rules = rules.filter(|(rule, _)| rule.rights.has(asked));
             rules.find(|(_, matcher)| matcher.matches(path)).map(|(rule, _)| rule.place.clone())
         };
         Some(match (first(Effect::Deny), first(Effect::Allow)) {

@@ -66,8 +66,24 @@ fn governed_are_the_rights_of_all_groups_together() {
     let boundaries = [files(Mode::Observe), with_group(nothing("x"), Rights::EXEC, Mode::Enforce)];
     let all = Right::ALL.iter().fold(0, |set, right| set | right.bit());
     assert_eq!(read(&boundaries, word::GOVERNED_RIGHTS), all);
-    assert_eq!(read(&boundaries[..1], word::GOVERNED_RIGHTS), Rights::ABOUT_FILES.0);
+    let about_files = Rights::ABOUT_FILES.and(Rights::SOCKET);
+    assert_eq!(read(&boundaries[..1], word::GOVERNED_RIGHTS), about_files.0);
     assert_eq!(read(&[net(Mode::Observe)], word::GOVERNS_EGRESS), 1);
+}
+
+#[test]
+fn who_governs_destinations_closes_ports_and_abstract_sockets() {
+    let observed = [net(Mode::Observe)];
+    assert_eq!(cell(&observed, word::ABSTRACT).verdict(), Verdict::Observe);
+    assert_eq!(read(&observed, word::GOVERNS_SERVING), 1);
+    // A document about paths has a list for sockets, which is in the entries.
+    let mut both = files(Mode::Enforce);
+    both.egress = net(Mode::Enforce).egress;
+    assert_eq!(cell(&[both], word::ABSTRACT), Cell::ALLOW);
+    let each = [files(Mode::Enforce), net(Mode::Enforce)];
+    assert_eq!(cell(&each, word::ABSTRACT).verdict(), Verdict::Deny);
+    assert_eq!(cell(&each[..1], word::ABSTRACT), Cell::ALLOW);
+    assert_eq!(read(&each[..1], word::GOVERNS_SERVING), 0);
 }
 
 #[test]
@@ -143,6 +159,7 @@ fn rules_read_as_a_person_would_say_them() {
         "the destination is allowed by no rule",
         "allow 10.0.0.0/8 port 443, 8000-8999",
         "address that no rule names literally",
+        "serving others is allowed by no rule",
     ];
     assert_eq!(texts, expected);
 }

@@ -15,6 +15,7 @@ use libc::c_void;
 use super::{
     Act, Trouble, argument,
     network::{destination, socket},
+    unix::Name,
 };
 use crate::sys;
 
@@ -27,6 +28,7 @@ pub(super) const ACTS: &[Act] = &[
     ("uring-open-fixed", uring_open_fixed),
     ("uring-read-passed", uring_read_passed),
     ("uring-connect", uring_connect),
+    ("uring-connect-unix", uring_connect_unix),
     ("uring-unlink", |a| on_names(a, UNLINKAT)),
     ("uring-mkdir", |a| on_names(a, MKDIRAT)),
     ("uring-symlink", |a| on_names(a, SYMLINKAT)),
@@ -186,12 +188,22 @@ pub(super) fn set_xattr(path: &CStr, name: &CStr, value: &[u8]) -> io::Result<()
 }
 
 fn uring_connect(a: Arguments) -> Done {
-    /// `IORING_OP_CONNECT`.
-    const CONNECT: u8 = 16;
     let to = destination(a)?;
     let socket = socket(libc::AF_INET, libc::SOCK_STREAM, 0)?;
-    let (address, offset) = (to.pointer() as u64, u64::from(to.length()));
-    let (fd, flags) = (socket.as_raw_fd(), flags(argument(a, 2)?));
+    connect(&socket, to.pointer(), to.length(), argument(a, 2)?)
+}
+
+fn uring_connect_unix(a: Arguments) -> Done {
+    let to = Name::new(argument(a, 0)?)?;
+    let socket = socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)?;
+    connect(&socket, to.pointer(), to.length(), argument(a, 1)?)
+}
+
+fn connect(socket: &OwnedFd, to: *const libc::sockaddr, length: u32, how: &[u8]) -> Done {
+    /// `IORING_OP_CONNECT`.
+    const CONNECT: u8 = 16;
+    let (address, offset) = (to as u64, u64::from(length));
+    let (fd, flags) = (socket.as_raw_fd(), flags(how));
     submit(Entry { operation: CONNECT, flags, fd, offset, address, ..Entry::default() }, |_| {
         Ok(())
     })?;

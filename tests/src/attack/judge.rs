@@ -7,7 +7,9 @@ use crate::{
     act::{Outcome, Report},
     harness::Failure,
     ringfence::Ended,
-    sys, words,
+    sys,
+    visitor::port_of_phase,
+    words,
 };
 
 /// Collects what is wrong.
@@ -35,8 +37,11 @@ impl Judge<'_> {
         let reports = ended.reports(acts.len())?;
         for (number, ((case, act), report)) in cases.iter().zip(acts).zip(reports).enumerate() {
             let place = format!("/{prefix}{number}/");
-            let events: Vec<&Value> =
-                ended.events.iter().filter(|event| is_about(event, &report, &place)).collect();
+            let events: Vec<&Value> = ended
+                .events
+                .iter()
+                .filter(|event| is_about(event, &report, &place) || is_packet(event, act, mode))
+                .collect();
             if let Err(problem) = self.one(mode, case, &report, &events) {
                 let text = format!("{mode}: {}: {problem}", words_of(act));
                 self.problems.push((number, text));
@@ -124,6 +129,20 @@ impl Judge<'_> {
             event["rule"], event["default"]
         ))
     }
+}
+
+/// Whether an event is about a packet that came to the port on which an act serves. No process is
+/// known for it.
+fn is_packet(event: &Value, act: &str, mode: &str) -> bool {
+    /// Where the kernel looks for a port for a socket that has none.
+    const CHOSEN: u64 = 32768;
+    if event["subject"]["pid"] != 0 {
+        return false;
+    }
+    let Some(port) = event["object"]["port"].as_u64() else { return false };
+    let ports = act.split_whitespace().filter_map(|word| word.parse().ok());
+    act.starts_with("serve-unbound") && port >= CHOSEN
+        || ports.into_iter().any(|one| port == u64::from(port_of_phase(one, mode)))
 }
 
 pub(super) fn words_of(act: &str) -> String {

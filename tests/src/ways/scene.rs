@@ -17,6 +17,7 @@ use super::{server, stage};
 use crate::{
     harness::{Context, Failure, ensure},
     sys,
+    visitor::Visitors,
 };
 
 /// What is outside the boundary while a family is tried. It goes away with this.
@@ -31,6 +32,8 @@ pub(super) struct Scene {
     cgroup: PathBuf,
     /// Where something is mounted, in order.
     mounts: Vec<PathBuf>,
+    /// Who comes to servers.
+    visitors: Option<Visitors>,
 }
 
 impl Scene {
@@ -63,6 +66,7 @@ impl Scene {
             segments,
             cgroup,
             mounts: Vec::new(),
+            visitors: None,
         };
         words.push(("{stack}", stack_of(scene.victim.id())?.to_string()));
         match stage {
@@ -72,6 +76,11 @@ impl Scene {
             }
             Stage::Mounts => scene.mount_trees(&room.join("mounts"))?,
             Stage::Control => scene.mount_control(room)?,
+            Stage::Sockets => server::start_services(room)?,
+            Stage::Network => {
+                server::start_passing_listener(room)?;
+                scene.visitors = Some(Visitors::invite(room)?);
+            }
             Stage::Files | Stage::Programs => {}
         }
         scene.words = words;
@@ -150,6 +159,7 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
+        drop(self.visitors.take());
         for at in self.mounts.iter().rev() {
             // What does not go shows when the folder is removed.
             let _ = Command::new("umount").arg(at).status();

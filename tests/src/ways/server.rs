@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufRead as _, Write as _},
+    net::TcpListener,
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::net::{UnixListener, UnixStream},
@@ -41,6 +42,56 @@ pub(super) fn start(room: &Path, folder: &Path) -> Result<(), Failure> {
     serve(room, "ring", move |stream| pass_to_ring(stream, &passed))?;
     let file = File::open(file)?;
     serve(room, "supervisor", move |stream| supervise(stream, &file))
+}
+
+/// Has services at Unix sockets: streams, packets and datagrams, of which the names that begin
+/// with `listed` are listed.
+pub(crate) fn start_services(room: &Path) -> Result<(), Failure> {
+    for name in ["closed", "listed", "written", "read", "denied"] {
+        hold(act::bound_socket(path_of(room, name).as_bytes(), STREAM)?);
+    }
+    for name in ["closed", "listed"] {
+        hold(act::bound_socket(path_of(room, &format!("{name}-packets")).as_bytes(), PACKETS)?);
+        hold(act::bound_socket(path_of(room, &format!("{name}-log")).as_bytes(), DATAGRAMS)?);
+        hold(act::bound_socket(format!("@rf-test/{name}").as_bytes(), STREAM)?);
+        hold(act::bound_socket(format!("@rf-test/{name}-log").as_bytes(), DATAGRAMS)?);
+    }
+    // In a mount namespace of its own, which is that of one thread.
+    let elsewhere = path_of(room, "listed-elsewhere");
+    let bound = thread::spawn(move || {
+        // SAFETY: no memory is involved.
+        sys::check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+        act::bound_socket(elsewhere.as_bytes(), STREAM)
+    });
+    let bound = bound.join().map_err(|_| Failure::new("no namespace of its own"))?;
+    // The socket keeps the namespace's mount.
+    hold(bound?);
+    let closed = room.join("closed.sock");
+    serve(room, "passing", move |stream| {
+        sys::send_descriptor(stream.as_fd(), UnixStream::connect(&closed)?.as_fd())
+    })
+}
+
+const STREAM: i32 = libc::SOCK_STREAM;
+const PACKETS: i32 = libc::SOCK_SEQPACKET;
+const DATAGRAMS: i32 = libc::SOCK_DGRAM;
+
+fn path_of(room: &Path, name: &str) -> String {
+    let at = room.join(format!("{name}.sock"));
+    // Left over from another test.
+    let _ = fs::remove_file(&at);
+    at.display().to_string()
+}
+
+/// Keeps a socket until the test's process ends.
+fn hold(socket: OwnedFd) {
+    std::mem::forget(socket);
+}
+
+/// Gives away a socket that listens.
+pub(crate) fn start_passing_listener(room: &Path) -> Result<(), Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    serve(room, "listener", move |stream| sys::send_descriptor(stream.as_fd(), listener.as_fd()))
 }
 
 /// Answers whoever connects.

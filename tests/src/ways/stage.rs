@@ -18,7 +18,8 @@ use crate::{harness::Failure, sys};
 /// Puts into the folder of a case what its stage promises.
 pub(super) fn of(stage: Stage) -> fn(&Path) -> io::Result<()> {
     match stage {
-        Stage::Files | Stage::Mounts | Stage::Control => files,
+        Stage::Files | Stage::Mounts | Stage::Control | Stage::Network => files,
+        Stage::Sockets => files_and_link,
         Stage::Programs => programs,
         Stage::Names => names,
     }
@@ -43,6 +44,13 @@ pub(super) fn files(base: &Path) -> io::Result<()> {
     symlink("../out/secret", base.join("work/link"))?;
     symlink("../out", base.join("work/folder-link"))?;
     symlink("../out/made", base.join("work/dangling"))
+}
+
+/// The same, with a link to a service outside.
+fn files_and_link(base: &Path) -> io::Result<()> {
+    files(base)?;
+    fs::remove_file(base.join("work/link"))?;
+    symlink("../../closed.sock", base.join("work/link"))
 }
 
 /// Programs in `work`, which may not be executed, and in `bin`, which may.

@@ -121,15 +121,23 @@ fn lines<'a>(differences: impl Iterator<Item = &'a Difference>) -> Vec<Line<'a>>
 fn in_two_words(subject: &Subject) -> (&'static str, String) {
     let of_path = |path: &[u8]| visible(&String::from_utf8_lossy(path));
     match subject {
-        Subject::Path { right, path } => (right.name(), of_path(path)),
+        Subject::Path { right, path } => (act(*right), of_path(path)),
         Subject::FirstProgram { path } => {
             ("exec", format!("{} as the first program", of_path(path)))
         }
         Subject::LongPath { right } => {
-            (right.name(), format!("any path of more than {PATH_BYTES} bytes"))
+            (act(*right), format!("any path of more than {PATH_BYTES} bytes"))
         }
         Subject::Address { address, port, protocol } => {
             (connect(*protocol), SocketAddr::new(*address, *port).to_string())
+        }
+        Subject::AbstractSocket { name } => (act(Right::Socket), format!("@{}", of_path(name))),
+        Subject::Serve { port, protocol } => {
+            let act = match protocol {
+                Protocol::Tcp => "listen (tcp)",
+                Protocol::Udp => "listen (udp)",
+            };
+            (act, format!("on port {port} for others than the scope"))
         }
         Subject::Host { name, port, protocol } => (connect(*protocol), format!("{name}:{port}")),
         Subject::Lookup { name } => ("resolve", name.clone()),
@@ -140,6 +148,13 @@ fn in_two_words(subject: &Subject) -> (&'static str, String) {
         Subject::Guard => {
             ("any act", "against the boundary itself (mounts, processes outside, …)".into())
         }
+    }
+}
+
+const fn act(right: Right) -> &'static str {
+    match right {
+        Right::Socket => "connect (unix)",
+        right => right.name(),
     }
 }
 
@@ -193,6 +208,12 @@ fn subject_in_json(subject: &Subject) -> Value {
         Subject::Address { address, port, protocol } => json!({
             "subject": "address", "address": address, "port": port,
             "protocol": protocol_name(protocol),
+        }),
+        Subject::AbstractSocket { name } => {
+            json!({ "subject": "abstract_socket", "name": text(name) })
+        }
+        Subject::Serve { port, protocol } => json!({
+            "subject": "serve", "port": port, "protocol": protocol_name(protocol),
         }),
         Subject::Host { name, port, protocol } => json!({
             "subject": "host", "name": name, "port": port, "protocol": protocol_name(protocol),

@@ -5,8 +5,8 @@ mod values;
 use clap::{Args, ValueEnum, error::ErrorKind};
 use ringfence_common::{Action, Right, egress::Protocol};
 
-pub(super) use values::{AskedPath, Capability, Endpoint, Host, SocketKind};
-use values::{capability, endpoint, path_parser, socket_kind};
+pub(super) use values::{AskedPath, Capability, Endpoint, Host, SocketKind, UnixSocket};
+use values::{capability, endpoint, path_parser, socket_kind, unix_socket_parser};
 
 /// The question: one, or several of one kind.
 #[derive(Debug, Args)]
@@ -51,10 +51,14 @@ pub(crate) struct Question {
     /// May this host or address be connected to?
     #[arg(long, value_name = "HOST:PORT", value_parser = endpoint, help_heading = NETWORK)]
     connect: Vec<Endpoint>,
+    /// May this Unix socket of a process outside the scope be connected or sent to?
+    #[arg(long, value_name = "PATH|@NAME", value_parser = unix_socket_parser())]
+    #[arg(help_heading = NETWORK)]
+    connect_unix: Vec<UnixSocket>,
     /// May the addresses of this name be asked for?
     #[arg(long, value_name = "NAME", help_heading = NETWORK)]
     resolve: Vec<String>,
-    /// May connections be accepted on this TCP port?
+    /// May others than the scope itself be served on this port?
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     #[arg(help_heading = NETWORK)]
     listen: Vec<u16>,
@@ -141,10 +145,12 @@ pub(super) enum Ask {
     Link { old: AskedPath, new: AskedPath },
     /// Connecting, or sending.
     Connect(Endpoint, Protocol),
+    /// Connecting or sending to a Unix socket.
+    ConnectUnix(UnixSocket),
     /// Looking a name up.
     Resolve(String),
-    /// Accepting connections at a TCP port.
-    Listen(u16),
+    /// Serving others on a port.
+    Listen(u16, Protocol),
     /// Making a socket.
     Socket(SocketKind),
     /// Using a capability.
@@ -190,8 +196,9 @@ impl Question {
         asks.extend(pairs(&self.link).map(|(old, new)| Ask::Link { old, new }));
         let protocol = if how.udp { Protocol::Udp } else { Protocol::Tcp };
         asks.extend(self.connect.iter().map(|to| Ask::Connect(to.clone(), protocol)));
+        asks.extend(self.connect_unix.iter().cloned().map(Ask::ConnectUnix));
         asks.extend(self.resolve.iter().cloned().map(Ask::Resolve));
-        asks.extend(self.listen.iter().copied().map(Ask::Listen));
+        asks.extend(self.listen.iter().map(|port| Ask::Listen(*port, protocol)));
         asks.extend(self.socket.iter().copied().map(Ask::Socket));
         asks.extend(self.capability.iter().copied().map(Ask::Capability));
         for (is_asked, action) in [
@@ -217,7 +224,12 @@ impl Question {
             (how.replaces, "--replaces", !self.rename.is_empty(), "--rename"),
             (how.exchange, "--exchange", !self.rename.is_empty(), "--rename"),
             (how.first, "--first", !self.exec.is_empty(), "--exec"),
-            (how.udp, "--udp", !self.connect.is_empty(), "--connect"),
+            (
+                how.udp,
+                "--udp",
+                !(self.connect.is_empty() && self.listen.is_empty()),
+                "--connect and --listen",
+            ),
         ] {
             if is_given && !fits {
                 let message = format!("{option} belongs to {question}\n");

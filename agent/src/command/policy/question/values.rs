@@ -15,6 +15,15 @@ use crate::audit::names;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AskedPath(pub(crate) Vec<u8>);
 
+/// A Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UnixSocket {
+    /// Bound to a path.
+    Path(AskedPath),
+    /// Bound to an abstract name, which is without the NUL before it.
+    Abstract(Vec<u8>),
+}
+
 /// Where a connection goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -61,6 +70,18 @@ fn path(text: OsString) -> Result<AskedPath, String> {
         );
     }
     Ok(AskedPath(bytes))
+}
+
+pub(super) fn unix_socket_parser() -> impl TypedValueParser<Value = UnixSocket> {
+    OsStringValueParser::new().try_map(unix_socket)
+}
+
+fn unix_socket(text: OsString) -> Result<UnixSocket, String> {
+    match text.as_encoded_bytes().strip_prefix(b"@") {
+        Some(b"") => Err("a socket without a name cannot be asked about".into()),
+        Some(name) => Ok(UnixSocket::Abstract(name.to_vec())),
+        None => path(text).map(UnixSocket::Path),
+    }
 }
 
 pub(super) fn endpoint(text: &str) -> Result<Endpoint, String> {

@@ -7,18 +7,20 @@ use ringfence_common::{
     egress::{self, Protocol},
     event::PATH_BYTES,
     files::{self, Move, Walker},
-    guard, socket,
+    guard, serving, socket,
 };
 use ringfence_policy::{
     Boundary,
     boundary::{Egress, Target},
     compile::Tables,
     hosts,
-    question::{about_address, about_first_program, about_path, content_of, normal},
+    question::{
+        about_abstract, about_address, about_first_program, about_path, content_of, normal,
+    },
 };
 
 use super::{
-    super::question::{Ask, Capability, Endpoint, Host, SocketKind, Whereabouts},
+    super::question::{Ask, Capability, Endpoint, Host, SocketKind, UnixSocket, Whereabouts},
     answer::Answer,
 };
 
@@ -73,9 +75,15 @@ pub(super) fn answer(ask: &Ask, tables: &Tables, boundaries: &[Boundary]) -> Ans
             Answer::by_name(Action::Resolve, name, &decision, Reason::UnlistedName, tables)
                 .with_note("this version does not judge names, only where packets go")
         }
-        Ask::Listen(port) => {
-            let note = "not governed by this version";
-            Answer::fixed(Action::Listen, format!("{port} tcp"), Decision::ALLOW, note)
+        Ask::ConnectUnix(socket) => connect_unix(socket, tables),
+        Ask::Listen(port, protocol) => {
+            let decision = serving::decide(image, *protocol, *port);
+            let object = format!("{port} {}", word(*protocol));
+            let answer = Answer::by_tables(Action::Listen, object, decision, tables);
+            match decision.verdict {
+                Verdict::Allow => answer,
+                _ => answer.with_note("the scope itself is served on every port"),
+            }
         }
         Ask::Socket(SocketKind { name, family, kind, protocol }) => {
             let decision = socket::decide(image, *family, *kind, *protocol);
@@ -161,15 +169,35 @@ fn state(image: &[u8], path: &[u8]) -> Result<u32, Decision> {
     Ok(walker.walk(image, path))
 }
 
+const fn word(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    }
+}
+
+fn connect_unix(socket: &UnixSocket, tables: &Tables) -> Answer {
+    let (object, decision) = match socket {
+        UnixSocket::Path(path) => (lossy(&path.0), about_path(tables, &path.0, Right::Socket)),
+        UnixSocket::Abstract(name) => (format!("@{}", lossy(name)), about_abstract(tables, name)),
+    };
+    let answer = Answer::by_tables(Action::Connect, object, decision, tables);
+    match decision.verdict {
+        Verdict::Allow => answer,
+        _ => answer.with_note("a process of the same scope that made it may be connected to"),
+    }
+}
+
 fn connect(
     Endpoint { host, port }: &Endpoint,
     protocol: Protocol,
     tables: &Tables,
     boundaries: &[Boundary],
 ) -> Answer {
-    let (word, action) = match protocol {
-        Protocol::Tcp => ("tcp", Action::Connect),
-        Protocol::Udp => ("udp", Action::Send),
+    let word = word(protocol);
+    let action = match protocol {
+        Protocol::Tcp => Action::Connect,
+        Protocol::Udp => Action::Send,
     };
     match host {
         Host::Address(address) => {

@@ -240,7 +240,15 @@ fn destinations_and_kinds_of_socket() {
                 "--resolve a.example",
                 "deny resolve a.example: unlisted_name (a.yaml:2: the destination is allowed by no rule; this version does not judge names, only where packets go)",
             ),
-            ("--listen 8080", "allow listen 8080 tcp (not governed by this version)"),
+            (
+                "--listen 8080",
+                "deny listen 8080 tcp: egress_violation (a.yaml:2: serving others is allowed by no rule; the scope itself is served on every port)",
+            ),
+            (
+                "--connect-unix @x",
+                "deny connect @x: egress_violation (a.yaml:2: the destination is allowed by no rule; a process of the same scope that made it may be connected to)",
+            ),
+            ("--connect-unix /run/x.sock", "allow connect /run/x.sock (not governed)"),
             ("--socket tcp", "allow socket tcp (where it may go is another question)"),
             ("--socket unix", "allow socket unix (where it may go is another question)"),
             (
@@ -253,6 +261,65 @@ fn destinations_and_kinds_of_socket() {
         ],
     );
     assert_answers(FILES, &[("--socket raw", "allow socket raw (not governed)")]);
+}
+
+#[test]
+fn unix_sockets_are_reached_by_their_path_or_by_a_rule_of_their_own() {
+    let own = "a process of the same scope that made it may be connected to";
+    let denied =
+        |act: &str, reason: &str, rule: &str| format!("deny {act}: {reason} ({rule}; {own})");
+    let none = "a.yaml:3: read, write is allowed by no rule";
+    assert_answers(
+        FILES,
+        &[
+            (
+                "--connect-unix /srv/work/a.sock",
+                "allow connect /srv/work/a.sock (a.yaml:4: allow read, write of /srv/work/**)",
+            ),
+            (
+                "--connect-unix /srv/work/.git/a.sock",
+                &*denied(
+                    "connect /srv/work/.git/a.sock",
+                    "fs_violation",
+                    "a.yaml:5: deny write of /srv/work/.git/**",
+                ),
+            ),
+            ("--connect-unix /srv/docs/a", &*denied("connect /srv/docs/a", "fs_violation", none)),
+            ("--connect-unix @a", &*denied("connect @a", "egress_violation", none)),
+        ],
+    );
+    let listed = "\
+boundary: 1
+baseline: none
+files:
+  - { path: \"*\", syntax: crossing, allow: [read] }
+  - { path: \"**\", syntax: crossing, allow: [content] }
+  - { path: /run/b, deny: [write] }
+sockets:
+  - { path: /run/* }
+  - { path: \"@/tmp/.X11-unix/X*\" }
+listen: [{ port: 53, protocol: udp }]
+";
+    let none = "a.yaml:7: socket is allowed by no rule";
+    assert_answers(
+        listed,
+        &[
+            (
+                "--connect-unix /run/b",
+                &*denied("connect /run/b", "fs_violation", "a.yaml:6: deny write of /run/b"),
+            ),
+            (
+                "--connect-unix @/tmp/.X11-unix/X0",
+                "allow connect @/tmp/.X11-unix/X0 (a.yaml:9: allow socket of @/tmp/.X11-unix/X*)",
+            ),
+            // No pattern of paths is about abstract names.
+            ("--connect-unix @a", &*denied("connect @a", "egress_violation", none)),
+            ("--listen 53 --udp", "allow listen 53 udp (a.yaml:10: serve port 53 udp)"),
+        ],
+    );
+    let nothing = "boundary: 1\nexec: []\n";
+    let free = "allow connect @a (not governed)";
+    assert_answers(nothing, &[("--connect-unix @a", free)]);
 }
 
 #[test]

@@ -1,0 +1,73 @@
+//! The headers of a packet, as far as rules are about them.
+
+use aya_ebpf::programs::SkBuffContext;
+use ringfence_common::{Address, egress::Protocol};
+
+/// Where a packet's addresses and its transport header stand.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet {
+    source: usize,
+    is_v4: bool,
+    /// Where the header of TCP or UDP begins.
+    pub(crate) transport: usize,
+    pub(crate) protocol: Protocol,
+}
+
+impl Packet {
+    /// Reads the header of IP; `Err` for what is neither TCP nor UDP or cannot be read.
+    #[inline(always)]
+    pub(crate) fn parse(ctx: &SkBuffContext) -> Result<Self, i64> {
+        let first: u8 = ctx.load(0)?;
+        let (source, is_v4, transport, next) = match first >> 4 {
+            4 => {
+                let fragment: u16 = ctx.load(6)?;
+                if u16::from_be(fragment) & 0x1fff != 0 {
+                    return Err(0);
+                }
+                (12, true, ((first & 15) * 4) as usize, ctx.load::<u8>(9)?)
+            }
+            6 => (8, false, 40, ctx.load::<u8>(6)?),
+            _ => return Err(0),
+        };
+        let protocol = match next {
+            6 => Protocol::Tcp,
+            17 => Protocol::Udp,
+            _ => return Err(0),
+        };
+        Ok(Self { source, is_v4, transport, protocol })
+    }
+
+    /// The address that stands at an offset.
+    #[inline(always)]
+    fn address(self, ctx: &SkBuffContext, at: usize) -> Result<Address, i64> {
+        if self.is_v4 {
+            let number: u32 = ctx.load(at)?;
+            return Ok(Address::v4(u32::from_be(number)));
+        }
+        let high: u64 = ctx.load(at)?;
+        let low: u64 = ctx.load(at + 8)?;
+        Ok(Address::v6(u64::from_be(high), u64::from_be(low)))
+    }
+
+    /// Where it comes from.
+    #[inline(always)]
+    pub(crate) fn source(self, ctx: &SkBuffContext) -> Result<(Address, u16), i64> {
+        let port: u16 = ctx.load(self.transport)?;
+        Ok((self.address(ctx, self.source)?, u16::from_be(port)))
+    }
+
+    /// Where it goes.
+    #[inline(always)]
+    pub(crate) fn target(self, ctx: &SkBuffContext) -> Result<(Address, u16), i64> {
+        let port: u16 = ctx.load(self.transport + 2)?;
+        let length = if self.is_v4 { 4 } else { 16 };
+        Ok((self.address(ctx, self.source + length)?, u16::from_be(port)))
+    }
+
+    /// Whether a TCP packet opens a connection: SYN without ACK.
+    #[inline(always)]
+    pub(crate) fn opens(self, ctx: &SkBuffContext) -> Result<bool, i64> {
+        let flags: u8 = ctx.load(self.transport + 13)?;
+        Ok(flags & 0x12 == 0x02)
+    }
+}

@@ -1,0 +1,160 @@
+//! Hooks on what comes in: on which ports others than the scope itself are served.
+//!
+//! Every port may be listened on where only the scope itself can come from, and on all addresses
+//! at once, as test servers do: who else connects is turned away by the packet.
+
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::generated::{
+        bpf_sk_ancestor_cgroup_id, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release,
+    },
+    macros::{cgroup_skb, lsm},
+    programs::{LsmContext, SkBuffContext},
+};
+use ringfence_common::{
+    Action, Address, Verdict,
+    egress::{self, Protocol},
+    layout::ABSENT,
+    serving,
+    socket::{self, family},
+};
+
+use crate::{
+    emit::{self, EPERM, NOWHERE},
+    file::address,
+    kernel::{offset, read_u16, read_u32, read_u64, setting},
+    listen::{OWN_NETWORK, tuple},
+    network::{Peer, is_own},
+    packet::Packet,
+    redirect::is_resolver,
+    scope::{Task, governed},
+    table::table,
+};
+
+/// `TCP_SYN_SENT` (`net/tcp_states.h`): a socket whose connection is not answered yet.
+const SYN_SENT: u32 = 2;
+
+/// The address and port that a TCP socket is bound to; `None` for a socket of another family.
+#[inline(always)]
+fn bound(sock: u64) -> Option<Peer> {
+    let address = match read_u16(sock + offset!(sock_family)) as u32 {
+        family::INET => Address::v4(u32::from_be(read_u32(sock + offset!(sock_address_v4)))),
+        family::INET6 if setting!(layout.sock_address_v6) != ABSENT => {
+            let at = sock + offset!(sock_address_v6);
+            Address::v6(u64::from_be(read_u64(at)), u64::from_be(read_u64(at + 8)))
+        }
+        _ => return None,
+    };
+    Some(Peer { address, port: read_u16(sock + offset!(sock_port)), protocol: Protocol::Tcp })
+}
+
+/// Judges listening with a socket. The address of all is loopback's too, and counts as that.
+#[inline(always)]
+pub(crate) fn judge_listening(task: &mut Task, sock: u64) -> i32 {
+    let Some(table) = table() else { return -EPERM };
+    match bound(sock) {
+        Some(here) if !here.address.is_loopback() => {
+            let decision = serving::decide(&table, here.protocol, here.port);
+            emit::going(task, Action::Listen, decision, &here.destination())
+        }
+        _ => 0,
+    }
+}
+
+/// `security_socket_accept(struct socket *sock, struct socket *newsock)`: of a socket that was not
+/// made in the scope, whose packets no program of the scope sees.
+#[lsm(hook = "socket_accept")]
+pub fn socket_accept(ctx: LsmContext) -> i32 {
+    governed(Action::Listen, EPERM, |task| {
+        let sock = read_u64(address(&ctx, 0) + offset!(socket_sock));
+        let Some(here) = bound(sock) else { return 0 };
+        if is_own(sock) {
+            return 0;
+        }
+        let Some(table) = table() else { return -EPERM };
+        let decision = serving::decide(&table, here.protocol, here.port);
+        emit::going(task, Action::Listen, decision, &here.destination())
+    })
+}
+
+/// Where a packet came from, and where it came to; `None` for one of a connection that was judged
+/// when it was opened.
+#[inline(always)]
+fn arrival(ctx: &SkBuffContext) -> Result<Option<(Peer, (Address, u16))>, i64> {
+    let packet = Packet::parse(ctx)?;
+    let protocol = packet.protocol;
+    if protocol == Protocol::Tcp && !packet.opens(ctx)? {
+        return Ok(None);
+    }
+    let (address, port) = packet.source(ctx)?;
+    Ok(Some((Peer { address, port, protocol }, packet.target(ctx)?)))
+}
+
+/// Whether a packet was sent by a socket of the scope itself: one of this machine to which an
+/// answer would go.
+#[inline(always)]
+fn is_own_sender(ctx: &SkBuffContext, from: Peer, here: (Address, u16)) -> bool {
+    let (mut tuple, size) = tuple(here, (from.address, from.port));
+    let (packet, tuple, level) = (ctx.as_ptr(), &raw mut tuple, setting!(cgroup_level) as i32);
+    // SAFETY: the tuple is on our stack and as long as is said; the sockets are given back on every
+    // way, as the verifier demands.
+    unsafe {
+        if from.protocol == Protocol::Tcp {
+            let sock = bpf_sk_lookup_tcp(packet, tuple, size, OWN_NETWORK, 0);
+            if sock.is_null() {
+                return false;
+            }
+            // Not a listening socket, which is found for any address.
+            let is_own = (*sock).state == SYN_SENT
+                && bpf_sk_ancestor_cgroup_id(sock.cast(), level) == setting!(cgroup);
+            bpf_sk_release(sock.cast());
+            return is_own;
+        }
+        // A socket of datagrams is found for any address, so that it must be one of this machine.
+        if !from.address.is_loopback() {
+            return false;
+        }
+        let sock = bpf_sk_lookup_udp(packet, tuple, size, OWN_NETWORK, 0);
+        if sock.is_null() {
+            return false;
+        }
+        let is_own = bpf_sk_ancestor_cgroup_id(sock.cast(), level) == setting!(cgroup);
+        bpf_sk_release(sock.cast());
+        is_own
+    }
+}
+
+/// `BPF_CGROUP_INET_INGRESS`: what comes in to a socket of the cgroup.
+#[cgroup_skb]
+pub fn ingress(ctx: SkBuffContext) -> i32 {
+    let Some(table) = table() else { return 0 };
+    if !serving::governs(&table) {
+        return 1;
+    }
+    let (from, here) = match arrival(&ctx) {
+        Ok(None) => return 1,
+        Ok(Some(arrival)) => arrival,
+        Err(_) => {
+            let decision = socket::decide(&table, 0, 0, 0);
+            if decision.verdict == Verdict::Deny {
+                emit::packet(Action::Listen, decision, &NOWHERE);
+                return 0;
+            }
+            return 1;
+        }
+    };
+    let mut decision = serving::decide(&table, from.protocol, here.1);
+    if decision.verdict == Verdict::Allow || is_resolver(from.address, from.port) {
+        return 1;
+    }
+    if from.protocol == Protocol::Udp {
+        let answer = egress::decide(&table, from.address, Protocol::Udp, from.port);
+        decision = serving::unless_answer(decision, answer);
+    }
+    if decision.verdict == Verdict::Allow || is_own_sender(&ctx, from, here) {
+        return 1;
+    }
+    // Who came, and the port that it came to.
+    emit::packet(Action::Listen, decision, &Peer { port: here.1, ..from }.destination());
+    (decision.verdict != Verdict::Deny) as i32
+}
