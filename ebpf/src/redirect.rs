@@ -6,7 +6,7 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::SkStorage,
-    helpers::generated::{bpf_map_update_elem, bpf_sk_fullsock, bpf_sk_storage_get},
+    helpers::generated::{bpf_map_update_elem, bpf_sk_storage_get},
     macros::{btf_map, cgroup_sock_addr, map},
     maps::LruHashMap,
     programs::{SkBuffContext, SockAddrContext},
@@ -16,7 +16,7 @@ use ringfence_common::{
     resolver::{Asker, Named, PORT},
 };
 
-use crate::{kernel::setting, packet::Packet};
+use crate::{installed::socket, kernel::setting, packet::Packet};
 
 /// The server that a socket has asked last.
 #[btf_map]
@@ -64,8 +64,9 @@ fn server(sock: *mut c_void, flags: u32) -> Option<&'static mut Named> {
     }
 }
 
+/// The socket of a call.
 #[inline(always)]
-fn sock(ctx: &SockAddrContext) -> *mut c_void {
+pub(crate) fn sock(ctx: &SockAddrContext) -> *mut c_void {
     // SAFETY: the kernel gives a valid context, which always has its socket.
     unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk.cast() }
 }
@@ -233,17 +234,17 @@ pub(crate) fn is_question(
     if !is_resolver(address, port) {
         return false;
     }
-    // SAFETY: the context is valid, and its socket is null or one that the helper takes.
-    let sock = unsafe { bpf_sk_fullsock((*ctx.skb.skb).__bindgen_anon_2.sk) };
-    if !sock.is_null()
-        && let Some(server) = server(sock.cast(), 0)
+    if let Some(sock) = socket(ctx)
+        && let Some(server) = server(sock, 0)
         && let Ok((source, source_port)) = packet.source(ctx)
     {
         let key = Asker::new(source, source_port, packet.protocol.number());
         let map = (&raw const ASKERS).cast_mut().cast::<c_void>();
         // SAFETY: key and value are as long as the map's. What cannot be remembered makes the
         // resolver choose a server itself.
-        unsafe { bpf_map_update_elem(map, (&raw const key).cast(), (&raw const *server).cast(), 0) };
+        unsafe {
+            bpf_map_update_elem(map, (&raw const key).cast(), (&raw const *server).cast(), 0)
+        };
     }
     true
 }

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use ringfence_common::{
     Action, Address, Verdict,
-    egress::{self, Protocol},
+    egress::Protocol,
     layout::ABSENT,
     serving,
     socket::{self, family},
@@ -22,6 +22,7 @@ use ringfence_common::{
 use crate::{
     emit::{self, EPERM, NOWHERE},
     file::address,
+    installed,
     kernel::{offset, read_u16, read_u32, read_u64, setting},
     listen::{OWN_NETWORK, tuple},
     network::{Peer, is_own},
@@ -148,8 +149,8 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
         return 1;
     }
     if from.protocol == Protocol::Udp {
-        let answer = egress::decide(&table, from.address, Protocol::Udp, from.port);
-        decision = serving::unless_answer(decision, answer);
+        let answer = installed::decide_packet(&ctx, &table, from);
+        decision = serving::unless_answer(decision, answer.decision);
     }
     if decision.verdict == Verdict::Allow || is_own_sender(&ctx, from, here) {
         return 1;
