@@ -9,9 +9,7 @@ use crate::Address;
 pub const PORT: u16 = 53;
 
 /// Who asks: the socket's own address, as the resolver sees it.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Asker {
     /// The upper 64 bits of the address.

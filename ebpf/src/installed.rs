@@ -116,8 +116,13 @@ pub(crate) fn flow_of(ctx: &SkBuffContext, far: Peer) -> Option<&'static mut Flo
 /// A packet's socket.
 #[inline(always)]
 pub(crate) fn socket(ctx: &SkBuffContext) -> Option<*mut c_void> {
-    // SAFETY: the context is valid, and its socket is null or one that the helper takes.
-    let sock = unsafe { bpf_sk_fullsock((*ctx.skb.skb).__bindgen_anon_2.sk) };
+    // SAFETY: the context is valid.
+    let any = unsafe { (*ctx.skb.skb).__bindgen_anon_2.sk };
+    if any.is_null() {
+        return None;
+    }
+    // SAFETY: the helper takes any socket of a packet, and yields null for one that is not whole.
+    let sock = unsafe { bpf_sk_fullsock(any) };
     (!sock.is_null()).then_some(sock.cast())
 }
 
