@@ -187,6 +187,10 @@ reasons! {
     ToolCodeChanged = 21 "tool_code_changed",
     /// An io_uring, or work of one that goes beyond the task's own.
     ForbiddenUring = 22 "forbidden_uring",
+    /// The first bytes of a connection name a server that the policy does not let be looked up.
+    UnlistedServerName = 23 "unlisted_server_name",
+    /// The first bytes of a connection name no server that could be read.
+    NoServerName = 24 "no_server_name",
 }
 
 /// One precomputed answer in a policy image: a verdict and the rule that gives it.

@@ -114,6 +114,10 @@ layout! {
     name_bytes = "unix_address" "name",
     msghdr_name = "msghdr" "msg_name",
     msghdr_name_length = "msghdr" "msg_namelen",
+    packet_head = "sk_buff" "head",
+    packet_end = "sk_buff" "end",
+    shared_flags = "skb_shared_info" "flags",
+    tcp_written = "tcp_sock" "write_seq",
 }
 
 /// Everything the programs are told.
@@ -153,13 +157,16 @@ pub struct Settings {
     pub resolver_v4: u32,
     /// Port of the agent's resolver at ::1; 0 where it has none.
     pub resolver_v6: u32,
+    /// 1 where a rule about names is in the policy, so that connections may have to name their
+    /// server; else 0.
+    pub checks_names: u32,
     /// Fills the structure to a multiple of 8 bytes.
     pub spare: [u32; SPARE],
 }
 
 /// Words that [`Settings`] lack to a multiple of 8 bytes: its other words of four
-/// bytes are eleven.
-const SPARE: usize = (size_of::<Layout>() / 4 + 11) % 2;
+/// bytes are twelve.
+const SPARE: usize = (size_of::<Layout>() / 4 + 12) % 2;
 
 impl Settings {
     /// Words of four bytes in [`Self::spare`].
@@ -182,6 +189,7 @@ impl Settings {
         setattr_dentry: 0,
         resolver_v4: 0,
         resolver_v6: 0,
+        checks_names: 0,
         spare: [0; SPARE],
     };
 }

@@ -77,8 +77,19 @@ impl Walker {
     /// answer to what is no name at all.
     #[inline(always)]
     pub fn decide<I: Image + ?Sized>(self, image: &I, state: u32) -> Decision {
+        self.decide_for(image, state, Reason::UnlistedName)
+    }
+
+    /// The same, where the name is asked about for another reason than to look it up.
+    #[inline(always)]
+    pub(crate) fn decide_for<I: Image + ?Sized>(
+        self,
+        image: &I,
+        state: u32,
+        reason: Reason,
+    ) -> Decision {
         match self.cell(image, state) {
-            Some(cell) => Decision::of(cell, Reason::UnlistedName),
+            Some(cell) => Decision::of(cell, reason),
             None => Decision::deny(Reason::TableCorrupt),
         }
     }

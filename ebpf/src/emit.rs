@@ -16,6 +16,7 @@ use aya_ebpf::{
 use ringfence_common::{
     Action, Decision, Verdict,
     event::{Destination, Event, PATH_BYTES},
+    tls::NAME_ROOM,
 };
 
 use crate::{
@@ -153,13 +154,48 @@ pub(crate) fn unlabelled(action: Action, decision: Decision, errno: i32, to: &De
 /// Tells of a packet; no task is known for it.
 #[inline(always)]
 pub(crate) fn packet(action: Action, decision: Decision, to: &Destination) {
-    reserved(action, decision, EPERM, to, |event| {
-        event.cgroup = setting!(cgroup);
-        event.pid = 0;
-        event.tid = 0;
-        event.uid = 0;
-        event.comm = [0; 16];
-    });
+    reserved(action, decision, EPERM, to, by_none);
+}
+
+/// A record with room for the name of a server.
+#[repr(C)]
+struct Named {
+    event: Event,
+    name: [u8; NAME_ROOM],
+}
+
+/// Tells of a packet that names a server; the name's bytes are at the end of its room.
+#[inline(always)]
+pub(crate) fn named_packet(
+    action: Action,
+    decision: Decision,
+    to: &Destination,
+    (name, length): (&[u8; NAME_ROOM], u32),
+) {
+    let Some(mut entry) = EVENTS.reserve::<Named>(0) else {
+        lost();
+        return;
+    };
+    // SAFETY: as in `reserved`; every byte of the name is written too.
+    let record = unsafe { &mut *entry.as_mut_ptr() };
+    let event = &mut record.event;
+    event.exe_length = 0;
+    event.ppid = 0;
+    describe(event, action, decision, EPERM, *to);
+    by_none(event);
+    event.path_room = NAME_ROOM as u16;
+    event.path_length = length as u16;
+    record.name = *name;
+    entry.submit(0);
+}
+
+#[inline(always)]
+fn by_none(event: &mut Event) {
+    event.cgroup = setting!(cgroup);
+    event.pid = 0;
+    event.tid = 0;
+    event.uid = 0;
+    event.comm = [0; 16];
 }
 
 #[inline(always)]

@@ -30,9 +30,32 @@ pub(crate) struct Flow {
     low: u64,
     port: u16,
     protocol: u8,
-    /// 1 when the first bytes must name a server that the scope may look up.
-    pub(crate) checks_name: u8,
-    spare: u32,
+    /// How far the check of the server's name is: one of [`stage`].
+    pub(crate) stage: u8,
+    /// Sequence number of the first byte, from [`stage::CHECKED`] on.
+    pub(crate) first: u32,
+}
+
+impl Flow {
+    #[inline(always)]
+    pub(crate) fn is_to(&self, far: Peer) -> bool {
+        self.high == far.address.high
+            && self.low == far.address.low
+            && self.port == far.port
+            && self.protocol == far.protocol.number()
+    }
+}
+
+/// Stages of the check of the name of a server.
+pub(crate) mod stage {
+    /// There is none, or it is over: all goes on.
+    pub(crate) const PASSES: u8 = 0;
+    /// The first bytes must name a server that the scope may look up. There was no packet yet.
+    pub(crate) const AWAITED: u8 = 1;
+    /// The connection was opened.
+    pub(crate) const CHECKED: u8 = 2;
+    /// It was refused: nothing that has content goes on.
+    pub(crate) const REFUSED: u8 = 3;
 }
 
 #[btf_map]
@@ -78,7 +101,7 @@ pub(crate) fn decide(table: &Table, to: Peer) -> Found {
 
 /// The flow of a socket that the kernel gave; `None` without one, or without memory for it.
 #[inline(always)]
-fn flow(sock: *mut c_void, flags: u32) -> Option<&'static mut Flow> {
+pub(crate) fn flow(sock: *mut c_void, flags: u32) -> Option<&'static mut Flow> {
     let map = (&raw const FLOWS).cast_mut().cast();
     // SAFETY: the loader puts the map's address here, and the value lives as long as the socket.
     unsafe {
@@ -96,8 +119,8 @@ pub(crate) fn remember(sock: *mut c_void, to: Peer, found: Found) -> bool {
         low: to.address.low,
         port: to.port,
         protocol: to.protocol.number(),
-        checks_name: found.checks_name as u8,
-        spare: 0,
+        stage: found.checks_name as u8,
+        first: 0,
     };
     true
 }
@@ -106,11 +129,7 @@ pub(crate) fn remember(sock: *mut c_void, to: Peer, found: Found) -> bool {
 #[inline(always)]
 pub(crate) fn flow_of(ctx: &SkBuffContext, far: Peer) -> Option<&'static mut Flow> {
     let flow = flow(socket(ctx)?, 0)?;
-    let is_there = flow.high == far.address.high
-        && flow.low == far.address.low
-        && flow.port == far.port
-        && flow.protocol == far.protocol.number();
-    is_there.then_some(flow)
+    flow.is_to(far).then_some(flow)
 }
 
 /// A packet's socket.

@@ -21,6 +21,7 @@ use crate::{
     packet::Packet,
     redirect::{self, Redirection},
     scope::{Task, governed},
+    server_name,
     table::{Table, table},
     unix,
 };
@@ -266,10 +267,11 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
     judge_v6(&ctx, Action::Send)
 }
 
-/// A packet's destination; `Err` for what is neither TCP nor UDP or cannot be read, and `None`
-/// for a packet of a connection that was judged when it was opened, or to the resolver.
+/// A packet, where it goes, and whether the destination is to be judged: not that of a connection
+/// that was judged when it was opened. `Err` for what is neither TCP nor UDP or cannot be read, and
+/// `None` for a packet to the resolver.
 #[inline(always)]
-fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
+fn peer(ctx: &SkBuffContext) -> Result<Option<(Packet, Peer, bool)>, i64> {
     let packet = Packet::parse(ctx)?;
     let (address, port) = packet.target(ctx)?;
     if redirect::is_question(ctx, packet, (address, port)) {
@@ -277,10 +279,8 @@ fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
     }
     // To loopback, `connect4` and `connect6` have judged with what is not seen here.
     let protocol = packet.protocol;
-    if protocol == Protocol::Tcp && (!packet.opens(ctx)? || address.is_loopback()) {
-        return Ok(None);
-    }
-    Ok(Some(Peer { address, port, protocol }))
+    let is_open = protocol == Protocol::Tcp && (!packet.opens(ctx)? || address.is_loopback());
+    Ok(Some((packet, Peer { address, port, protocol }, !is_open)))
 }
 
 /// What becomes of a packet. Questions to name servers that were not led to the resolver come
@@ -291,8 +291,10 @@ fn decide_packet(ctx: &SkBuffContext, table: &Table, to: Peer) -> Decision {
         return egress::violation(table);
     }
     let found = installed::decide_packet(ctx, table, to);
+    // A connection that is opened again, since no answer came, keeps what is known of it.
     if found.by_name
         && let Some(sock) = installed::socket(ctx)
+        && installed::flow_of(ctx, to).is_none()
         && !installed::remember(sock, to, found)
     {
         return Decision::deny(Reason::TableFull);
@@ -307,13 +309,22 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
     if !egress::governs(&table) {
         return 1;
     }
-    let (decision, to) = match peer(&ctx) {
+    let (packet, to, is_judged) = match peer(&ctx) {
         Ok(None) => return 1,
-        Ok(Some(to)) => (decide_packet(&ctx, &table, to), to.destination()),
-        Err(_) => (socket::decide(&table, 0, 0, 0), NOWHERE),
+        Ok(Some(packet)) => packet,
+        Err(_) => return answer(socket::decide(&table, 0, 0, 0), NOWHERE),
     };
+    if is_judged && answer(decide_packet(&ctx, &table, to), to.destination()) == 0 {
+        return 0;
+    }
+    if to.protocol == Protocol::Tcp { server_name::judge(&ctx, &table, packet, to) } else { 1 }
+}
+
+/// What becomes of a packet; tells of what is refused. In observe mode the socket's own hooks have
+/// told; a packet would tell again and again.
+#[inline(always)]
+fn answer(decision: Decision, to: Destination) -> i32 {
     if decision.verdict != Verdict::Deny {
-        // In observe mode the socket's own hooks have told; a packet would tell again and again.
         return 1;
     }
     emit::packet(Action::Send, decision, &to);

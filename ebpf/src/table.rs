@@ -79,30 +79,36 @@ impl Image for Table {
 }
 
 #[repr(C)]
-struct Repeat<S> {
-    table: Table,
+struct Repeat<B, S> {
+    what: B,
     state: *mut S,
 }
 
+/// Runs `turn` as [`Image::repeat`] says; `what` is what it reads.
 #[inline(always)]
-fn repeat<S, F: Fn(&Table, &mut S) -> bool>(table: Table, turns: u32, state: &mut S, _: F) {
+pub(crate) fn repeat<B: Copy, S, F: Fn(&B, &mut S) -> bool>(
+    what: B,
+    turns: u32,
+    state: &mut S,
+    _: F,
+) {
     const { assert!(size_of::<F>() == 0, "what a turn needs is in its state") };
-    let mut context = Repeat { table, state: &raw mut *state };
+    let mut context = Repeat { what, state: &raw mut *state };
     // SAFETY: `repeat_once` has the type that bpf_loop calls, and the context outlives the loop.
     unsafe {
-        bpf_loop(turns, repeat_once::<S, F> as *mut c_void, (&raw mut context).cast(), 0);
+        bpf_loop(turns, repeat_once::<B, S, F> as *mut c_void, (&raw mut context).cast(), 0);
     }
 }
 
-extern "C" fn repeat_once<S, F: Fn(&Table, &mut S) -> bool>(
+extern "C" fn repeat_once<B, S, F: Fn(&B, &mut S) -> bool>(
     _: u32,
-    context: *mut Repeat<S>,
+    context: *mut Repeat<B, S>,
 ) -> i64 {
     // SAFETY: bpf_loop passes the context that `repeat` gave it, whose state is borrowed there.
     let (context, state) = unsafe { (&*context, &mut *(*context).state) };
     // SAFETY: F has no bytes, so that a value of it can be made of nothing; one exists.
     let turn = unsafe { core::ptr::NonNull::<F>::dangling().as_ref() };
-    !turn(&context.table, state) as i64
+    !turn(&context.what, state) as i64
 }
 
 /// Bytes that one turn of the loop consumes: enough to make the turn's own cost small.

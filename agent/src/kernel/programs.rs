@@ -18,7 +18,9 @@ use aya::{
     },
 };
 use ringfence_common::{
+    Image as _,
     content::{Key, Pin},
+    image::header,
     layout::{ABSENT, Layout, Settings, kfunc},
 };
 use zerocopy::IntoBytes;
@@ -86,9 +88,15 @@ fn settings(btf: &Btf, scope: ScopeId, policy: Loaded<'_>) -> Result<Settings> {
         backing_mode: backing_mode(btf),
         resolver_v4: 0,
         resolver_v6: 0,
+        checks_names: u32::from(checks_names(policy.image)),
         pins: u32::try_from(policy.contents.len()).context("too many files are pinned")?,
         spare: [0; Settings::SPARE],
     })
+}
+
+/// Whether the policy has a rule about names: its automaton has a state beside the dead one.
+fn checks_names(image: &[u8]) -> bool {
+    image.word(header::NAME_STATE_COUNT).is_none_or(|states| states > 1)
 }
 
 /// The offset of the first of several members, parted by `|`, that the kernel has.
