@@ -25,7 +25,8 @@ pub struct Destination {
     pub family: u8,
     /// For [`Action::Socket`](crate::Action::Socket): the socket's type. For
     /// [`Action::Capability`](crate::Action::Capability): the capability. For
-    /// [`Action::Signal`](crate::Action::Signal): the target's process.
+    /// [`Action::Signal`](crate::Action::Signal): the target's process. For a connection that is
+    /// refused by what server it names: the port that it comes from.
     pub detail: u32,
 }
 

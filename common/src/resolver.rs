@@ -32,7 +32,7 @@ impl Asker {
     }
 }
 
-/// The server that a process has named, whose port is [`PORT`].
+/// The server that a process has named, whose port is [`PORT`], and the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Named {
@@ -40,4 +40,10 @@ pub struct Named {
     pub high: u64,
     /// The lower 64 bits of the address; IPv4 addresses are mapped.
     pub low: u64,
+    /// The process (thread group) that named it.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// `comm` of its task.
+    pub comm: [u8; 16],
 }

@@ -6,7 +6,10 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::SkStorage,
-    helpers::generated::{bpf_map_update_elem, bpf_sk_storage_get},
+    helpers::generated::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        bpf_map_update_elem, bpf_sk_storage_get,
+    },
     macros::{btf_map, cgroup_sock_addr, map},
     maps::LruHashMap,
     programs::{SkBuffContext, SockAddrContext},
@@ -118,6 +121,20 @@ pub(crate) fn long(high: u32, low: u32) -> u64 {
     ((u32::from_be(high) as u64) << 32) | u32::from_be(low) as u64
 }
 
+/// Remembers which server the current task has named.
+#[inline(always)]
+fn name(server: &mut Named, high: u64, low: u64) {
+    server.high = high;
+    server.low = low;
+    // SAFETY: these helpers take no arguments and cannot fail.
+    unsafe {
+        server.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        server.uid = bpf_get_current_uid_gid() as u32;
+    }
+    // SAFETY: the destination is 16 bytes, TASK_COMM_LEN.
+    unsafe { bpf_get_current_comm(server.comm.as_mut_ptr().cast(), 16) };
+}
+
 /// Sends what goes to a name server over IPv4 to the resolver.
 #[inline(always)]
 pub(crate) fn redirect_v4(ctx: &SockAddrContext) -> Redirection {
@@ -129,8 +146,7 @@ pub(crate) fn redirect_v4(ctx: &SockAddrContext) -> Redirection {
     let Some(server) = server(sock(ctx), BPF_SK_STORAGE_GET_F_CREATE) else {
         return Redirection::Failed;
     };
-    server.high = 0;
-    server.low = (MAPPED << 32) | u32::from_be(address) as u64;
+    name(server, 0, (MAPPED << 32) | u32::from_be(address) as u64);
     set_v4(ctx, LOOPBACK, setting!(resolver_v4) as u16);
     Redirection::Done
 }
@@ -151,8 +167,7 @@ pub(crate) fn redirect_v6(ctx: &SockAddrContext) -> Redirection {
     let Some(server) = server(sock(ctx), BPF_SK_STORAGE_GET_F_CREATE) else {
         return Redirection::Failed;
     };
-    server.high = high;
-    server.low = low;
+    name(server, high, low);
     set_words(ctx, 0, if is_v4 { (MAPPED << 32) | LOOPBACK as u64 } else { 1 });
     // SAFETY: user_port may be written in these programs.
     unsafe { (&raw mut (*ctx.sock_addr).user_port).write_volatile((to as u16).to_be() as u32) };
