@@ -11,4 +11,5 @@ mod idle;
 mod limits;
 mod names;
 mod paths;
+mod server_names;
 mod support;
