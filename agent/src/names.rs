@@ -109,6 +109,7 @@ impl Service {
         addresses: Addresses,
         askers: Askers,
         policy: &'static Policy,
+        refuse_as_nonexistent: bool,
     ) -> Result<Self> {
         let (boundaries, tables) = (&policy.boundaries, &policy.tables);
         let system = Servers::read(Path::new(SYSTEM_FILE)).context(SYSTEM_FILE)?;
@@ -128,7 +129,8 @@ impl Service {
             tell,
             lost: Arc::clone(&lost),
         };
-        let options = Options { search: system.search, ..Options::default() };
+        let options =
+            Options { search: system.search, refuse_as_nonexistent, ..Options::default() };
         let resolver = Arc::new(Resolver::new(host, servers, options));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("resolver".into()).spawn(move || {
