@@ -2,10 +2,10 @@
 
 mod host;
 mod installed;
+mod trusted;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
-    path::Path,
     sync::{Arc, atomic::AtomicU64},
     thread,
     time::Duration,
@@ -13,17 +13,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, MapData};
-use ringfence_agent::resolver::{Options, Resolver, SYSTEM_FILE, Servers, serve};
+use ringfence_agent::resolver::{Options, Resolver, serve};
 use ringfence_common::{
     Verdict, egress, installed as layout,
     resolver::{Asker, Named},
 };
-use ringfence_policy::{
-    Boundary, Place,
-    boundary::{Effect, Protocol, Target},
-    compile::Tables,
-    grants::Book,
-};
+use ringfence_policy::{Place, compile::Tables, grants::Book};
 use tokio::{
     sync::{mpsc, oneshot},
     time::MissedTickBehavior,
@@ -33,6 +28,7 @@ use crate::policies::Policy;
 use host::Host;
 pub(crate) use host::Lookup;
 use installed::Installed;
+use trusted::Trusted;
 
 /// The kernel's table of addresses that names stand for.
 pub(crate) type Addresses =
@@ -109,11 +105,11 @@ impl Service {
         addresses: Addresses,
         askers: Askers,
         policy: &'static Policy,
+        refuse_as_nonexistent: bool,
     ) -> Result<Self> {
         let (boundaries, tables) = (&policy.boundaries, &policy.tables);
-        let system = Servers::read(Path::new(SYSTEM_FILE)).context(SYSTEM_FILE)?;
-        let mut servers = system.addresses;
-        servers.extend(listed_servers(boundaries));
+        let (trusted, system) = Trusted::read(boundaries, tables)?;
+        let servers = trusted.servers(&system);
         let (tell, lookups) = mpsc::channel(WAITING);
         let (stop, stopped) = oneshot::channel();
         let lost = Arc::new(AtomicU64::new(0));
@@ -128,11 +124,12 @@ impl Service {
             tell,
             lost: Arc::clone(&lost),
         };
-        let options = Options { search: system.search, ..Options::default() };
+        let options =
+            Options { search: system.search, refuse_as_nonexistent, ..Options::default() };
         let resolver = Arc::new(Resolver::new(host, servers, options));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("resolver".into()).spawn(move || {
-            runtime.block_on(answer(resolver, sockets, &installed, stopped));
+            runtime.block_on(answer(resolver, sockets, &installed, trusted, stopped));
         })?;
         Ok(Self { lookups, lost, _stop: stop })
     }
@@ -162,6 +159,7 @@ async fn answer(
     resolver: Arc<Resolver<Host>>,
     sockets: Sockets,
     installed: &Installed,
+    mut trusted: Trusted,
     stopped: oneshot::Receiver<()>,
 ) {
     let originals = |resolver: &Arc<Resolver<Host>>| {
@@ -184,6 +182,9 @@ async fn answer(
         loop {
             ticks.tick().await;
             installed.sweep();
+            if let Some(servers) = trusted.changed() {
+                resolver.set_servers(servers);
+            }
         }
     };
     let failed = tokio::select! {
@@ -195,27 +196,6 @@ async fn answer(
     if let Some(error) = failed {
         tell!("ringfence: names can no longer be looked up: {error}; enforcement goes on");
     }
-}
-
-/// The servers that rules list by address with port 53: these may be asked, like the system's.
-fn listed_servers(boundaries: &[Boundary]) -> Vec<SocketAddr> {
-    const PORT: u16 = ringfence_common::resolver::PORT;
-    let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
-    egress
-        .flat_map(|egress| &egress.rules)
-        .filter(|rule| {
-            let has_port = rule.ports.iter().any(|range| range.contains(&PORT));
-            let is_for_datagrams = rule.protocol.is_none_or(|only| only == Protocol::Udp);
-            rule.effect == Effect::Allow && has_port && is_for_datagrams
-        })
-        .filter_map(|rule| match &rule.target {
-            Target::Network(network) => {
-                let is_one = network.prefix() == if network.is_ipv4() { 32 } else { 128 };
-                is_one.then(|| SocketAddr::new(network.ip(), PORT))
-            }
-            Target::Host(_) => None,
-        })
-        .collect()
 }
 
 /// Where the lists stand that have nothing to say of a destination.
@@ -232,7 +212,6 @@ fn refusal(image: &[u8]) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ringfence_policy::{Source, parse};
 
     #[test]
     fn both_sockets_of_a_pair_have_one_port() {
@@ -241,23 +220,5 @@ mod tests {
         assert_ne!(v4, 0);
         assert_eq!(sockets.v4.1.local_addr().unwrap().port(), v4);
         assert_eq!(sockets.v6.is_some(), v6 != 0);
-    }
-
-    #[test]
-    fn only_single_addresses_with_the_port_of_name_servers_may_be_asked() {
-        let text = "boundary: 1\negress:\n\
-            - { cidr: \"9.9.9.9/32\", ports: [53] }\n\
-            - { cidr: \"2620:fe::fe\", ports: [\"50-60\"], protocol: udp }\n\
-            - { cidr: \"9.9.9.10\", ports: [53], protocol: tcp }\n\
-            - { cidr: \"9.9.9.11\", ports: [853] }\n\
-            - { cidr: \"9.9.9.12\" }\n\
-            - { cidr: \"9.9.9.13\", ports: [53], deny: true }\n\
-            - { cidr: \"9.9.8.0/24\", ports: [53] }\n\
-            - { host: \"dns.example.com\", ports: [53] }\n";
-        let parsed = parse(&Source::new("a.yaml", text), None);
-        let boundary = parsed.document.unwrap().boundary;
-        let servers: Vec<String> =
-            listed_servers(&[boundary]).iter().map(ToString::to_string).collect();
-        assert_eq!(servers, ["9.9.9.9:53", "[2620:fe::fe]:53"]);
     }
 }

@@ -22,6 +22,7 @@ mod upstream;
 
 use std::{
     net::SocketAddr,
+    sync::{PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -109,9 +110,15 @@ impl<S: Install + Tell> Resolver<S> {
     /// A resolver that asks these servers only; with none, it answers SERVFAIL. Give those of
     /// [`Servers`], and those that rules list by address with port 53.
     pub fn new(host: S, servers: Vec<SocketAddr>, options: Options) -> Self {
+        let servers = RwLock::new(servers.into());
         let upstream = Upstream { servers, one: options.one_server, all: options.all_servers };
         let pace = Pace::new(options.outstanding, options.names_per_minute);
         Self { host, upstream, pace, options }
+    }
+
+    /// Asks these servers from now on.
+    pub fn set_servers(&self, servers: Vec<SocketAddr>) {
+        *self.upstream.servers.write().unwrap_or_else(PoisonError::into_inner) = servers.into();
     }
 
     /// What it was given to ask and to tell.

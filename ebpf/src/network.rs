@@ -142,9 +142,14 @@ fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i3
             return emit::going(task, action, decision, &NOWHERE);
         }
     };
-    if redirect::concerns(port) && is_own(sock) {
-        // The cgroup's hooks lead it to the resolver, which asks the policy about each name.
-        return 0;
+    if redirect::concerns(port) {
+        // The cgroup's hooks lead it to the resolver, which asks the policy about each name. They
+        // do not see a socket that was not made in the scope.
+        if is_own(sock) {
+            return 0;
+        }
+        let to = Peer { address, port, protocol }.destination();
+        return emit::going(task, action, egress::violation(&table), &to);
     }
     if stream && address.is_loopback() && is_own(sock) {
         // Whether one of the scope's own sockets listens there, only the cgroup's hooks can see,

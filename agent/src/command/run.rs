@@ -63,6 +63,9 @@ pub(crate) struct RunArguments {
     /// Run the command as this user.
     #[arg(long)]
     user: Option<String>,
+    /// How a name server's answer looks for a name that may not be looked up.
+    #[arg(long, value_enum, default_value = "refused")]
+    unlisted_names: Refusal,
     /// Start although the policy asks for what cannot be enforced; what that is, is told.
     #[arg(long)]
     allow_degraded: bool,
@@ -75,6 +78,14 @@ pub(crate) struct RunArguments {
 enum ModeArgument {
     Enforce,
     Observe,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Refusal {
+    /// The server refuses to say.
+    Refused,
+    /// There is no such name: some programs give up sooner.
+    Nxdomain,
 }
 
 /// Runs the command and returns its exit code.
@@ -113,7 +124,10 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let (scope, maps) = Scope::create(&name, loaded)?;
     let mut audit = Audit::new(name, (scope.cgroup.id, scope.cgroup.name.clone()), policy, sink);
     let resolver = sockets
-        .map(|sockets| Service::start(sockets, maps.addresses, maps.askers, policy))
+        .map(|sockets| {
+            let as_nonexistent = matches!(arguments.unlisted_names, Refusal::Nxdomain);
+            Service::start(sockets, maps.addresses, maps.askers, policy, as_nonexistent)
+        })
         .transpose();
     let outcome = resolver.and_then(|resolver| {
         let sources = Sources { events: maps.events, resolver };

@@ -8,6 +8,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -33,7 +34,7 @@ const ROOM: usize = 4_096;
 
 /// The trusted servers, and how long they are given.
 pub(super) struct Upstream {
-    pub(super) servers: Vec<SocketAddr>,
+    pub(super) servers: RwLock<Arc<[SocketAddr]>>,
     /// For one server and one try.
     pub(super) one: Duration,
     /// For all together.
@@ -67,8 +68,9 @@ impl Upstream {
         record: RecordType,
         named: SocketAddr,
     ) -> Result<Message, NoAnswer> {
+        let servers = Arc::clone(&self.servers.read().unwrap_or_else(PoisonError::into_inner));
         let (first, others): (Vec<_>, Vec<_>) =
-            self.servers.iter().copied().partition(|server| *server == named);
+            servers.iter().copied().partition(|server| *server == named);
         let servers = first.into_iter().chain(others).collect();
         let asked = timeout(self.all, self.rounds(name, record, servers)).await;
         asked.unwrap_or(Err(NoAnswer))

@@ -23,7 +23,7 @@ pub(super) const ALWAYS_REFUSED: &[&str] = &[
 /// What no boundary of this version holds. `README.md`, "What it does not protect against yet".
 pub(super) const OUTSIDE: &[&str] = &[
     "`stat`, `readlink`, and whether a name exists",
-    "host names are looked up once, at the start; a pattern of host names matches no address",
+    "what a process tells the owner of a name that it may look up, by the names that it asks for",
     "budgets are not counted",
     "a program may do with what it may read and run whatever it likes",
     "bugs of the kernel",
