@@ -186,8 +186,7 @@ model! {
         /// `on` (the default): a connection over TCP to port 443 that is open by the name must name
         /// a server that may be looked up, in the first message of TLS. `off`: it need not. For
         /// rules that allow a `host`.
-        optional tls_name_check: NameCheckWord
-            => Unenforced("no connection is looked into"),
+        optional tls_name_check: NameCheckWord => Kernel(Part::Destinations),
         /// Whether the rule takes, whatever else gives.
         optional deny: bool => Kernel(Part::Destinations),
     }
