@@ -3,7 +3,7 @@
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use ringfence_common::{
-    Decision, Reason, Verdict,
+    Reason, Verdict,
     server_name::{Check, Progress, Stream},
     tls::Bytes,
 };
@@ -57,7 +57,7 @@ fn read(check: &mut Check, table: &[u8], bytes: &[u8], from: usize, to: usize) -
 }
 
 fn at_once(table: &[u8], bytes: &[u8]) -> Progress {
-    read(&mut Check::START.clone(), table, bytes, 0, bytes.len())
+    read(&mut { Check::START }, table, bytes, 0, bytes.len())
 }
 
 fn long(content: &[u8]) -> Vec<u8> {
@@ -83,10 +83,6 @@ fn message(name: &str, further: &[(u16, usize)]) -> Vec<u8> {
 
 fn hello(name: &str) -> Vec<u8> {
     record(HANDSHAKE, &message(name, &[(43, 3)]))
-}
-
-fn refused(reason: Reason) -> Progress {
-    Progress::Refused(Decision { verdict: Verdict::Deny, reason, rule: 0 })
 }
 
 /// The reason of a refusal.
@@ -245,12 +241,4 @@ fn the_answer_is_the_same_however_the_bytes_come() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(at_once(&table, &[0; 9]), refused_as(&table));
-}
-
-/// The refusal of what names nobody, with the rule that says so.
-fn refused_as(table: &[u8]) -> Progress {
-    let decision = ringfence_common::server_name::nameless(table);
-    assert_eq!(reason(refused(Reason::NoServerName)), Some(decision.reason));
-    Progress::Refused(decision)
 }
