@@ -13,14 +13,14 @@ use std::{
 use anyhow::{Context as _, Result};
 use ringfence_common::{Action, Verdict, event::Record};
 
-use crate::policies::Policy;
+use crate::{names::Lookup, policies::Policy};
 pub(crate) use record::Clock;
 
 /// Where a run's events go, and what is remembered of them.
 pub(crate) struct Audit {
     scope: String,
     cgroup: (u64, String),
-    policy: Policy,
+    policy: &'static Policy,
     clock: Clock,
     sink: Option<Box<dyn Write>>,
     /// Set when the sink failed; told once.
@@ -59,7 +59,7 @@ impl Audit {
     pub(crate) fn new(
         scope: String,
         cgroup: (u64, String),
-        policy: Policy,
+        policy: &'static Policy,
         sink: Option<Box<dyn Write>>,
     ) -> Self {
         Self {
@@ -89,12 +89,28 @@ impl Audit {
         }
         self.sequence += 1;
         let line = record::line(&record, self);
-        let text = serde_json::to_string(&line).unwrap_or_default();
-        let is_denied = record.event.verdict == Verdict::Deny as u8;
-        let words = (is_denied && self.examples.len() < EXAMPLES).then(|| line.in_words());
-        if is_denied {
+        let (text, verdict, words) = (line.text(), line.verdict, self.example(&line));
+        self.tell(&text, verdict, words);
+    }
+
+    /// Takes a decision of the resolver.
+    pub(crate) fn take_lookup(&mut self, lookup: &Lookup) {
+        self.sequence += 1;
+        let line = record::line_of_lookup(lookup, self);
+        let (text, verdict, words) = (line.text(), line.verdict, self.example(&line));
+        self.tell(&text, verdict, words);
+    }
+
+    /// A refusal in words, while there is room for one.
+    fn example(&self, line: &record::Line<'_>) -> Option<String> {
+        let is_wanted = line.verdict == Verdict::Deny.name() && self.examples.len() < EXAMPLES;
+        is_wanted.then(|| line.in_words())
+    }
+
+    fn tell(&mut self, text: &str, verdict: &str, words: Option<String>) {
+        if verdict == Verdict::Deny.name() {
             self.denied += 1;
-        } else if record.event.verdict == Verdict::Observe as u8 {
+        } else if verdict == Verdict::Observe.name() {
             self.observed += 1;
         }
         if let Some(words) = words
@@ -102,7 +118,7 @@ impl Audit {
         {
             self.examples.push(words);
         }
-        self.write(&text);
+        self.write(text);
     }
 
     /// Tells of events that the kernel had no room for: `total` since the start.

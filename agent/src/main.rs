@@ -23,6 +23,7 @@ mod command;
 mod contents;
 mod kernel;
 mod launch;
+mod names;
 mod policies;
 mod resolve;
 mod scopes;

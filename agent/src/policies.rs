@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use ringfence_policy::{Document, Mode, Place, PolicySet, Source, compile::Tables};
+use ringfence_policy::{Boundary, Document, Mode, Place, PolicySet, Source, compile::Tables};
 
 use crate::resolve;
 
 /// What a run is governed by.
 #[derive(Debug)]
 pub(crate) struct Policy {
+    /// What its documents say.
+    pub(crate) boundaries: Vec<Boundary>,
     /// The image, and what its rule numbers stand for.
     pub(crate) tables: Tables,
     /// SHA-256 of the image.
@@ -52,7 +54,7 @@ pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) 
         );
     }
     let sha256 = tables.sha256();
-    Ok(Policy { tables, sha256 })
+    Ok(Policy { boundaries: set.boundaries, tables, sha256 })
 }
 
 /// Nothing is half enforced: a rule that this version does not know how to enforce stops the

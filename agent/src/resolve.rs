@@ -1,4 +1,5 @@
-//! Looks up the host names of egress rules, once, when a run starts.
+//! Looks up the host names that egress rules deny, once, when a run starts: their addresses are
+//! closed too, whatever rule about addresses would open them.
 
 use std::net::{IpAddr, ToSocketAddrs as _};
 
@@ -7,9 +8,8 @@ use ringfence_policy::{
     boundary::{Effect, Mode, Place, Resolved, Target},
 };
 
-/// The addresses of every exact host name in the rules, and the rules that deny a name which has
-/// none: where they stand, and what is missing. A name that is only allowed and cannot be looked up
-/// is told on the standard error and stays closed.
+/// The addresses of every exact host name that a rule denies, and the rules whose name has none:
+/// where they stand, and what is missing.
 pub(crate) fn hosts(boundaries: &[Boundary]) -> (Resolved, Vec<(Place, String)>) {
     let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
     let mut resolved = Resolved::new();
@@ -17,7 +17,7 @@ pub(crate) fn hosts(boundaries: &[Boundary]) -> (Resolved, Vec<(Place, String)>)
     let rules = egress.flat_map(|egress| egress.rules.iter().map(|rule| (egress.mode, rule)));
     for (mode, rule) in rules {
         let Target::Host(name) = &rule.target else { continue };
-        if name.contains('*') {
+        if name.contains('*') || rule.effect == Effect::Allow {
             continue;
         }
         let addresses = match resolved.get(name) {
@@ -28,7 +28,7 @@ pub(crate) fn hosts(boundaries: &[Boundary]) -> (Resolved, Vec<(Place, String)>)
             }
         };
         // Where nothing is refused, nothing is left open.
-        if addresses.is_empty() && rule.effect == Effect::Deny && mode == Mode::Enforce {
+        if addresses.is_empty() && mode == Mode::Enforce {
             let what = format!("{name} is denied, and has no address that could be closed");
             open.push((rule.place.clone(), what));
         }

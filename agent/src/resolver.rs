@@ -114,6 +114,11 @@ impl<S: Install + Tell> Resolver<S> {
         Self { host, upstream, pace, options }
     }
 
+    /// What it was given to ask and to tell.
+    pub const fn host(&self) -> &S {
+        &self.host
+    }
+
     /// The message to send back for a message; `None` for none. The addresses in it are installed
     /// when this returns.
     pub async fn answer(&self, bytes: &[u8], client: Client) -> Option<Vec<u8>> {

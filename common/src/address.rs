@@ -1,5 +1,7 @@
 //! Network addresses, normalised before any rule sees them.
 
+use core::net::IpAddr;
+
 /// An IPv4 or IPv6 address in one form: IPv4 is kept IPv4-mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -56,6 +58,18 @@ impl Address {
         match self.as_v4() {
             Some(number) => number >> 24 == 127,
             None => self.high == 0 && self.low == 1,
+        }
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::v4(address.to_bits()),
+            IpAddr::V6(address) => {
+                let number = address.to_bits();
+                Self::v6((number >> 64) as u64, number as u64)
+            }
         }
     }
 }

@@ -9,9 +9,7 @@ use crate::Address;
 pub const PORT: u16 = 53;
 
 /// Who asks: the socket's own address, as the resolver sees it.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Asker {
     /// The upper 64 bits of the address.
@@ -34,7 +32,7 @@ impl Asker {
     }
 }
 
-/// The server that a process has named, whose port is [`PORT`].
+/// The server that a process has named, whose port is [`PORT`], and the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Named {
@@ -42,4 +40,10 @@ pub struct Named {
     pub high: u64,
     /// The lower 64 bits of the address; IPv4 addresses are mapped.
     pub low: u64,
+    /// The process (thread group) that named it.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// `comm` of its task.
+    pub comm: [u8; 16],
 }

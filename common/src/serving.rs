@@ -24,18 +24,13 @@ pub fn decide<I: Image + ?Sized>(image: &I, protocol: Protocol, port: u16) -> De
     }
 }
 
-/// The decision on a datagram that came in: where the port is closed, what the process may send to
-/// may answer.
-///
-/// `answer` is the decision on sending to where the datagram came from.
+/// The decision on a datagram to a closed port. `is_observed` when it comes from where the process
+/// may send to in observe mode alone: the question was let through, so is the answer, and it is
+/// told of like the question. What comes from where it may send to is not asked about.
 #[inline(always)]
-pub fn unless_answer(serving: Decision, answer: Decision) -> Decision {
-    match answer.verdict {
-        Verdict::Allow => Decision::ALLOW,
-        // The question was let through: so is the answer, and it is told of like the question.
-        Verdict::Observe if matches!(serving.verdict, Verdict::Deny) => {
-            Decision { verdict: Verdict::Observe, ..serving }
-        }
+pub const fn unless_answered(serving: Decision, is_observed: bool) -> Decision {
+    match serving.verdict {
+        Verdict::Deny if is_observed => Decision { verdict: Verdict::Observe, ..serving },
         _ => serving,
     }
 }
@@ -47,10 +42,10 @@ mod tests {
     #[test]
     fn an_answer_is_let_in_as_the_question_was_let_out() {
         let of = |verdict| Decision { verdict, reason: Reason::EgressViolation, rule: 1 };
-        let verdict = |serving, answer| unless_answer(of(serving), of(answer)).verdict;
-        assert_eq!(verdict(Verdict::Deny, Verdict::Allow), Verdict::Allow);
-        assert_eq!(verdict(Verdict::Deny, Verdict::Observe), Verdict::Observe);
-        assert_eq!(verdict(Verdict::Deny, Verdict::Deny), Verdict::Deny);
-        assert_eq!(verdict(Verdict::Observe, Verdict::Deny), Verdict::Observe);
+        let verdict = |serving, is_observed| unless_answered(of(serving), is_observed).verdict;
+        assert_eq!(verdict(Verdict::Deny, true), Verdict::Observe);
+        assert_eq!(verdict(Verdict::Deny, false), Verdict::Deny);
+        assert_eq!(verdict(Verdict::Observe, true), Verdict::Observe);
+        assert_eq!(verdict(Verdict::Observe, false), Verdict::Observe);
     }
 }

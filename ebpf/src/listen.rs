@@ -5,11 +5,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{
-        BPF_F_CURRENT_NETNS, BPF_SK_STORAGE_GET_F_CREATE, bpf_sock_tuple,
-        bpf_sock_tuple__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
-        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
-    },
+    bindings::{BPF_F_CURRENT_NETNS, BPF_SK_STORAGE_GET_F_CREATE},
     btf_maps::SkStorage,
     helpers::generated::{bpf_sk_lookup_tcp, bpf_sk_release, bpf_sk_storage_get},
     macros::{btf_map, lsm},
@@ -59,23 +55,20 @@ pub fn socket_listen(ctx: LsmContext) -> i32 {
     })
 }
 
-/// What the kernel looks a socket up by, and how long that is: a packet's source and target.
+/// What the kernel looks a socket up by (`struct bpf_sock_tuple`), and how long that is: a packet's
+/// source and target. In words, all of which are written, whatever the family.
 #[inline(always)]
-pub(crate) fn tuple(source: (Address, u16), target: (Address, u16)) -> (bpf_sock_tuple, u32) {
-    let (sport, dport) = (source.1.to_be(), target.1.to_be());
-    let (tuple, size) = match (source.0.as_v4(), target.0.as_v4()) {
+pub(crate) fn tuple(source: (Address, u16), target: (Address, u16)) -> ([u32; 9], u32) {
+    let ports = source.1.to_be() as u32 | (target.1.to_be() as u32) << 16;
+    match (source.0.as_v4(), target.0.as_v4()) {
         (Some(source), Some(target)) => {
-            let (saddr, daddr) = (source.to_be(), target.to_be());
-            let ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 { saddr, daddr, sport, dport };
-            (bpf_sock_tuple__bindgen_ty_1 { ipv4 }, size_of_val(&ipv4))
+            ([source.to_be(), target.to_be(), ports, 0, 0, 0, 0, 0, 0], 12)
         }
         _ => {
-            let (saddr, daddr) = (words(source.0), words(target.0));
-            let ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 { saddr, daddr, sport, dport };
-            (bpf_sock_tuple__bindgen_ty_1 { ipv6 }, size_of_val(&ipv6))
+            let ([a, b, c, d], [e, f, g, h]) = (words(source.0), words(target.0));
+            ([a, b, c, d, e, f, g, h, ports], 36)
         }
-    };
-    (bpf_sock_tuple { __bindgen_anon_1: tuple }, size as u32)
+    }
 }
 
 #[inline(always)]
@@ -98,7 +91,8 @@ pub(crate) fn is_own_listener(ctx: &SockAddrContext, address: Address, port: u16
     // SAFETY: the tuple is on our stack and as long as is said; the socket is given back on every
     // way, as the verifier demands.
     unsafe {
-        let sock = bpf_sk_lookup_tcp(ctx.as_ptr(), &raw mut tuple, size, OWN_NETWORK, 0);
+        let tuple = tuple.as_mut_ptr().cast();
+        let sock = bpf_sk_lookup_tcp(ctx.as_ptr(), tuple, size, OWN_NETWORK, 0);
         if sock.is_null() {
             return false;
         }

@@ -12,6 +12,7 @@ mod emit;
 mod exec;
 mod file;
 mod guard;
+mod installed;
 mod kernel;
 mod listen;
 mod metadata;

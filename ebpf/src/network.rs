@@ -15,6 +15,7 @@ use ringfence_common::{
 use crate::{
     emit::{self, EPERM, NOWHERE},
     file::address,
+    installed,
     kernel::{offset, read_u16, read_u32, read_u64, setting},
     listen::is_own_listener,
     packet::Packet,
@@ -149,8 +150,8 @@ fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i3
         // which judge this socket next.
         return 0;
     }
-    let decision = egress::decide(&table, address, protocol, port);
-    emit::going(task, action, decision, &Peer { address, port, protocol }.destination())
+    let to = Peer { address, port, protocol };
+    emit::going(task, action, installed::decide(&table, to).decision, &to.destination())
 }
 
 /// `security_socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`.
@@ -184,7 +185,13 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     let protocol = if kind == STREAM as u32 { Protocol::Tcp } else { Protocol::Udp };
     let port = u16::from_be(port as u16);
     let Some(table) = table() else { return 0 };
-    let decision = egress::decide(&table, address, protocol, port);
+    let to = Peer { address, port, protocol };
+    let found = installed::decide(&table, to);
+    if found.by_name && !installed::remember(redirect::sock(ctx), to, found) {
+        emit::unlabelled(action, Decision::deny(Reason::TableFull), EPERM, &to.destination());
+        return 0;
+    }
+    let decision = found.decision;
     if decision.verdict == Verdict::Allow {
         return 1;
     }
@@ -196,8 +203,7 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
     let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(setting!(cgroup_level) as i32) };
     if decision.verdict == Verdict::Deny || to_loopback || ancestor != setting!(cgroup) {
-        let to = Peer { address, port, protocol }.destination();
-        emit::unlabelled(action, decision, EPERM, &to);
+        emit::unlabelled(action, decision, EPERM, &to.destination());
     }
     (decision.verdict != Verdict::Deny) as i32
 }
@@ -280,11 +286,18 @@ fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
 /// What becomes of a packet. Questions to name servers that were not led to the resolver come
 /// from sockets that named their server before they were the scope's.
 #[inline(always)]
-fn decide_packet(table: &Table, peer: Peer) -> Decision {
-    if redirect::concerns(peer.port) {
+fn decide_packet(ctx: &SkBuffContext, table: &Table, to: Peer) -> Decision {
+    if redirect::concerns(to.port) {
         return egress::violation(table);
     }
-    egress::decide(table, peer.address, peer.protocol, peer.port)
+    let found = installed::decide_packet(ctx, table, to);
+    if found.by_name
+        && let Some(sock) = installed::socket(ctx)
+        && !installed::remember(sock, to, found)
+    {
+        return Decision::deny(Reason::TableFull);
+    }
+    found.decision
 }
 
 /// `BPF_CGROUP_INET_EGRESS`: the truth on the wire, for whatever socket of the cgroup.
@@ -296,7 +309,7 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
     }
     let (decision, to) = match peer(&ctx) {
         Ok(None) => return 1,
-        Ok(Some(peer)) => (decide_packet(&table, peer), peer.destination()),
+        Ok(Some(to)) => (decide_packet(&ctx, &table, to), to.destination()),
         Err(_) => (socket::decide(&table, 0, 0, 0), NOWHERE),
     };
     if decision.verdict != Verdict::Deny {

@@ -6,7 +6,10 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::BPF_SK_STORAGE_GET_F_CREATE,
     btf_maps::SkStorage,
-    helpers::generated::{bpf_map_update_elem, bpf_sk_fullsock, bpf_sk_storage_get},
+    helpers::generated::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
+        bpf_map_update_elem, bpf_sk_storage_get,
+    },
     macros::{btf_map, cgroup_sock_addr, map},
     maps::LruHashMap,
     programs::{SkBuffContext, SockAddrContext},
@@ -16,7 +19,7 @@ use ringfence_common::{
     resolver::{Asker, Named, PORT},
 };
 
-use crate::{kernel::setting, packet::Packet};
+use crate::{installed::socket, kernel::setting, packet::Packet};
 
 /// The server that a socket has asked last.
 #[btf_map]
@@ -64,8 +67,9 @@ fn server(sock: *mut c_void, flags: u32) -> Option<&'static mut Named> {
     }
 }
 
+/// The socket of a call.
 #[inline(always)]
-fn sock(ctx: &SockAddrContext) -> *mut c_void {
+pub(crate) fn sock(ctx: &SockAddrContext) -> *mut c_void {
     // SAFETY: the kernel gives a valid context, which always has its socket.
     unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk.cast() }
 }
@@ -117,6 +121,20 @@ pub(crate) fn long(high: u32, low: u32) -> u64 {
     ((u32::from_be(high) as u64) << 32) | u32::from_be(low) as u64
 }
 
+/// Remembers which server the current task has named.
+#[inline(always)]
+fn name(server: &mut Named, high: u64, low: u64) {
+    server.high = high;
+    server.low = low;
+    // SAFETY: these helpers take no arguments and cannot fail.
+    unsafe {
+        server.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        server.uid = bpf_get_current_uid_gid() as u32;
+    }
+    // SAFETY: the destination is 16 bytes, TASK_COMM_LEN.
+    unsafe { bpf_get_current_comm(server.comm.as_mut_ptr().cast(), 16) };
+}
+
 /// Sends what goes to a name server over IPv4 to the resolver.
 #[inline(always)]
 pub(crate) fn redirect_v4(ctx: &SockAddrContext) -> Redirection {
@@ -128,8 +146,7 @@ pub(crate) fn redirect_v4(ctx: &SockAddrContext) -> Redirection {
     let Some(server) = server(sock(ctx), BPF_SK_STORAGE_GET_F_CREATE) else {
         return Redirection::Failed;
     };
-    server.high = 0;
-    server.low = (MAPPED << 32) | u32::from_be(address) as u64;
+    name(server, 0, (MAPPED << 32) | u32::from_be(address) as u64);
     set_v4(ctx, LOOPBACK, setting!(resolver_v4) as u16);
     Redirection::Done
 }
@@ -150,8 +167,7 @@ pub(crate) fn redirect_v6(ctx: &SockAddrContext) -> Redirection {
     let Some(server) = server(sock(ctx), BPF_SK_STORAGE_GET_F_CREATE) else {
         return Redirection::Failed;
     };
-    server.high = high;
-    server.low = low;
+    name(server, high, low);
     set_words(ctx, 0, if is_v4 { (MAPPED << 32) | LOOPBACK as u64 } else { 1 });
     // SAFETY: user_port may be written in these programs.
     unsafe { (&raw mut (*ctx.sock_addr).user_port).write_volatile((to as u16).to_be() as u32) };
@@ -233,17 +249,17 @@ pub(crate) fn is_question(
     if !is_resolver(address, port) {
         return false;
     }
-    // SAFETY: the context is valid, and its socket is null or one that the helper takes.
-    let sock = unsafe { bpf_sk_fullsock((*ctx.skb.skb).__bindgen_anon_2.sk) };
-    if !sock.is_null()
-        && let Some(server) = server(sock.cast(), 0)
+    if let Some(sock) = socket(ctx)
+        && let Some(server) = server(sock, 0)
         && let Ok((source, source_port)) = packet.source(ctx)
     {
         let key = Asker::new(source, source_port, packet.protocol.number());
         let map = (&raw const ASKERS).cast_mut().cast::<c_void>();
         // SAFETY: key and value are as long as the map's. What cannot be remembered makes the
         // resolver choose a server itself.
-        unsafe { bpf_map_update_elem(map, (&raw const key).cast(), (&raw const *server).cast(), 0) };
+        unsafe {
+            bpf_map_update_elem(map, (&raw const key).cast(), (&raw const *server).cast(), 0)
+        };
     }
     true
 }

@@ -12,8 +12,8 @@ use aya_ebpf::{
     programs::{LsmContext, SkBuffContext},
 };
 use ringfence_common::{
-    Action, Address, Verdict,
-    egress::{self, Protocol},
+    Action, Address, Image as _, Verdict,
+    egress::Protocol,
     layout::ABSENT,
     serving,
     socket::{self, family},
@@ -22,6 +22,7 @@ use ringfence_common::{
 use crate::{
     emit::{self, EPERM, NOWHERE},
     file::address,
+    installed,
     kernel::{offset, read_u16, read_u32, read_u64, setting},
     listen::{OWN_NETWORK, tuple},
     network::{Peer, is_own},
@@ -95,7 +96,8 @@ fn arrival(ctx: &SkBuffContext) -> Result<Option<(Peer, (Address, u16))>, i64> {
 #[inline(always)]
 fn is_own_sender(ctx: &SkBuffContext, from: Peer, here: (Address, u16)) -> bool {
     let (mut tuple, size) = tuple(here, (from.address, from.port));
-    let (packet, tuple, level) = (ctx.as_ptr(), &raw mut tuple, setting!(cgroup_level) as i32);
+    let (packet, level) = (ctx.as_ptr(), setting!(cgroup_level) as i32);
+    let tuple = tuple.as_mut_ptr().cast();
     // SAFETY: the tuple is on our stack and as long as is said; the sockets are given back on every
     // way, as the verifier demands.
     unsafe {
@@ -143,17 +145,24 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
             return 1;
         }
     };
-    let mut decision = serving::decide(&table, from.protocol, here.1);
-    if decision.verdict == Verdict::Allow || is_resolver(from.address, from.port) {
+    if is_resolver(from.address, from.port) {
         return 1;
     }
-    if from.protocol == Protocol::Udp {
-        let answer = egress::decide(&table, from.address, Protocol::Udp, from.port);
-        decision = serving::unless_answer(decision, answer);
+    // As a number that the verifier takes for any: else it follows what comes next once for each
+    // way that leads to an answer.
+    let answer = match from.protocol {
+        Protocol::Udp => installed::decide_packet(&ctx, &table, from).decision.verdict,
+        Protocol::Tcp => Verdict::Deny,
+    };
+    let answer = table.blur(answer as u64);
+    if answer == Verdict::Allow as u64 {
+        return 1;
     }
+    let decision = serving::decide(&table, from.protocol, here.1);
     if decision.verdict == Verdict::Allow || is_own_sender(&ctx, from, here) {
         return 1;
     }
+    let decision = serving::unless_answered(decision, answer == Verdict::Observe as u64);
     // Who came, and the port that it came to.
     emit::packet(Action::Listen, decision, &Peer { port: here.1, ..from }.destination());
     (decision.verdict != Verdict::Deny) as i32

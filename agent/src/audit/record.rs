@@ -9,6 +9,7 @@ use ringfence_common::{
 use serde::Serialize;
 
 use super::{Audit, names};
+use crate::names::Lookup;
 
 /// Puts the kernel's clock (`CLOCK_BOOTTIME`) and the calendar's together.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,12 @@ struct Object<'a> {
     path: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     new_path: Option<Cow<'a, str>>,
+    /// The name that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<Cow<'a, str>>,
+    /// The type of record that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,11 +105,16 @@ struct Object<'a> {
 }
 
 impl Line<'_> {
+    /// The line.
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// The act and its rule, for people.
     pub(super) fn in_words(&self) -> String {
         let object = &self.object;
         let mut words = self.action.to_owned();
-        for word in [&object.path, &object.capability, &object.family] {
+        for word in [&object.host, &object.path, &object.capability, &object.family] {
             words.extend(word.iter().flat_map(|word| [" ", word]));
         }
         if let Some(path) = &object.new_path {
@@ -147,6 +159,55 @@ pub(super) fn line<'a>(record: &Record<'a>, audit: &'a Audit) -> Line<'a> {
     }
 }
 
+/// Makes the line of a decision of the resolver. Where the name came to an address that was not
+/// told, the object has this one, else the server that was asked.
+pub(super) fn line_of_lookup<'a>(lookup: &'a Lookup, audit: &'a Audit) -> Line<'a> {
+    let place = |is_default| {
+        let place = lookup.place.as_ref().filter(|place| place.1 == is_default);
+        place.map(|place| place.0.clone())
+    };
+    let pid = lookup.asker.map_or(0, |asker| asker.pid);
+    let comm = lookup.asker.as_ref().map_or(&[][..], |asker| &asker.comm);
+    let comm = comm.split(|byte| *byte == 0).next().unwrap_or_default();
+    let server = (lookup.server.ip(), Some(lookup.server.port()));
+    let (address, port) = lookup.address.map_or(server, |address| (address, None));
+    Line {
+        ts: audit.clock.wall_now(),
+        seq: audit.sequence,
+        scope: &audit.scope,
+        policy: format!("sha256:{}", audit.policy.sha256),
+        mode: if lookup.verdict == Verdict::Observe { "observe" } else { "enforce" },
+        action: Action::Resolve.name(),
+        verdict: lookup.verdict.name(),
+        reason: lookup.reason,
+        rule: place(false),
+        default: place(true),
+        errno: None,
+        subject: Subject {
+            pid,
+            ppid: 0,
+            uid: lookup.asker.map_or(0, |asker| asker.uid),
+            comm: text(comm),
+            exe: exe_of(pid).map(Cow::Owned),
+            cgroup: cgroup_of(pid).unwrap_or_else(|| audit.cgroup.1.clone()),
+        },
+        object: Object {
+            host: Some(Cow::Borrowed(&lookup.host)),
+            record: Some(Cow::Borrowed(&lookup.record)),
+            address: Some(address.to_string()),
+            port,
+            protocol: Some(names::protocol(lookup.protocol.number())),
+            ..Object::default()
+        },
+    }
+}
+
+/// The program of a process that is still there.
+fn exe_of(process: u32) -> Option<String> {
+    let link = fs::read_link(format!("/proc/{process}/exe")).ok()?;
+    Some(link.to_string_lossy().into_owned())
+}
+
 fn subject<'a>(record: &Record<'a>, audit: &Audit) -> Subject<'a> {
     let event = record.event;
     let (id, name) = &audit.cgroup;
@@ -170,8 +231,7 @@ fn subject<'a>(record: &Record<'a>, audit: &Audit) -> Subject<'a> {
 fn exe<'a>(record: &Record<'a>) -> Option<Cow<'a, str>> {
     let exe = record.exe();
     if exe.is_empty() {
-        let link = fs::read_link(format!("/proc/{}/exe", record.event.pid)).ok()?;
-        return Some(Cow::Owned(link.to_string_lossy().into_owned()));
+        return exe_of(record.event.pid).map(Cow::Owned);
     }
     let exe_text = text(exe);
     Some(if exe.len() == EXE_BYTES { Cow::Owned(format!("…{exe_text}")) } else { exe_text })

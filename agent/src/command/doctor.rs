@@ -125,7 +125,7 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
         let scope = ScopeId { cgroup: cgroup.id, level: cgroup.level };
         let folder = cgroup.open()?;
         let image = ringfence_policy::compile::compile(&[], &Default::default())?.image;
-        let policy = Loaded { image: &image, contents: &[] };
+        let policy = Loaded { image: &image, contents: &[], resolver: [0; 2] };
         let mut found = vec![];
         let attached =
             Programs::try_each(scope, folder, policy, &scopes::pins(&name), |hook, result| {

@@ -24,11 +24,13 @@ use crate::{
     contents,
     kernel::{
         probe::KERNEL_BTF,
-        programs::{Loaded, Programs, ScopeId},
+        programs::{Loaded, Maps, Programs, ScopeId},
         ring::Ring,
     },
     launch::{self, LaunchError},
-    policies, scopes,
+    names::{self, Lookup, Service, Sockets},
+    policies::{self, Policy},
+    scopes,
     user::{self, User},
 };
 
@@ -86,6 +88,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         ModeArgument::Observe => Mode::Observe,
     });
     let policy = policies::load(&arguments.policies, mode, arguments.allow_degraded)?;
+    // A run has one policy, which the resolver's thread needs as long as this process lives.
+    let policy: &'static Policy = Box::leak(Box::new(policy));
     let user = arguments.user.as_deref().map(user::find).transpose()?;
     check_machine()?;
     let contents = contents::measure(&policy.tables)?;
@@ -100,10 +104,21 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         None => format!("run-{}", std::process::id()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (scope, events) =
-        Scope::create(&name, Loaded { image: &policy.tables.image, contents: &contents })?;
+    let sockets = names::is_needed(&policy.tables).then(Sockets::bind).transpose()?;
+    let loaded = Loaded {
+        image: &policy.tables.image,
+        contents: &contents,
+        resolver: sockets.as_ref().map_or([0; 2], Sockets::ports),
+    };
+    let (scope, maps) = Scope::create(&name, loaded)?;
     let mut audit = Audit::new(name, (scope.cgroup.id, scope.cgroup.name.clone()), policy, sink);
-    let outcome = runtime.block_on(scope.govern(&arguments.command, user, events, &mut audit));
+    let resolver = sockets
+        .map(|sockets| Service::start(sockets, maps.addresses, maps.askers, policy))
+        .transpose();
+    let outcome = resolver.and_then(|resolver| {
+        let sources = Sources { events: maps.events, resolver };
+        runtime.block_on(scope.govern(&arguments.command, user, sources, &mut audit))
+    });
     scope.remove();
     summarise(&audit);
     outcome
@@ -138,6 +153,12 @@ fn clean_up_orphans() -> Result<()> {
     Ok(())
 }
 
+/// What tells of decisions.
+struct Sources {
+    events: RingBuf<MapData>,
+    resolver: Option<Service>,
+}
+
 /// A scope in force.
 struct Scope {
     cgroup: Cgroup,
@@ -146,7 +167,7 @@ struct Scope {
 }
 
 impl Scope {
-    fn create(name: &str, policy: Loaded<'_>) -> Result<(Self, RingBuf<MapData>)> {
+    fn create(name: &str, policy: Loaded<'_>) -> Result<(Self, Maps)> {
         let Some(ownership) = scopes::Ownership::take_in_time(name)? else {
             bail!("a scope named `{name}` is in use by another `ringfence run`");
         };
@@ -165,7 +186,7 @@ impl Scope {
             .map_err(anyhow::Error::from)
             .and_then(|folder| Programs::attach(scope, folder, policy, &scopes::pins(name)));
         match attached {
-            Ok((programs, events)) => Ok((Self { cgroup, programs, ownership }, events)),
+            Ok((programs, maps)) => Ok((Self { cgroup, programs, ownership }, maps)),
             Err(error) => {
                 cgroup.remove()?;
                 ownership.release();
@@ -180,14 +201,14 @@ impl Scope {
         &self,
         words: &[OsString],
         user: Option<User>,
-        events: RingBuf<MapData>,
+        Sources { events, mut resolver }: Sources,
         audit: &mut Audit,
     ) -> Result<ExitCode> {
         let mut ring = Ring::new(events)?;
         let entrance = self.cgroup.entrance().context("opening the scope's cgroup")?;
         let command = launch::command(words, entrance, user).context("no command")?;
         let code = match Command::from(command).spawn() {
-            Ok(child) => self.attend(child, &mut ring, audit).await,
+            Ok(child) => self.attend(child, &mut ring, resolver.as_mut(), audit).await,
             Err(error) => not_started(launch::explain(words, error)),
         };
         // What is left of the command ends before the programs do, and nothing of it is ever
@@ -198,7 +219,10 @@ impl Scope {
                 break;
             }
         }
-        audit.account_lost(self.programs.lost());
+        if let Some(resolver) = &mut resolver {
+            resolver.take_waiting(|lookup| audit.take_lookup(&lookup));
+        }
+        audit.account_lost(self.lost(resolver.as_ref()));
         audit.flush();
         ended.and(code)
     }
@@ -207,6 +231,7 @@ impl Scope {
         &self,
         mut child: Child,
         ring: &mut Ring,
+        mut resolver: Option<&mut Service>,
         audit: &mut Audit,
     ) -> Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -225,11 +250,23 @@ impl Scope {
                 _ = quit.recv() => {}
                 taken = ring.wait(|record| audit.take(record)) => {
                     taken?;
-                    audit.account_lost(self.programs.lost());
+                    if let Some(resolver) = &mut resolver {
+                        resolver.take_waiting(|lookup| audit.take_lookup(&lookup));
+                    }
+                    audit.account_lost(self.lost(resolver.as_deref()));
+                    audit.flush();
+                }
+                lookup = next(resolver.as_deref_mut()) => {
+                    audit.take_lookup(&lookup);
                     audit.flush();
                 }
             }
         }
+    }
+
+    /// Decisions that could not be told so far.
+    fn lost(&self, resolver: Option<&Service>) -> u64 {
+        self.programs.lost() + resolver.map_or(0, Service::lost)
     }
 
     /// Takes the scope out of force, if nothing runs in it any more.
@@ -242,6 +279,18 @@ impl Scope {
         }
         self.programs.remove();
         self.ownership.release();
+    }
+}
+
+/// The next lookup to tell of, if there is a resolver at all.
+async fn next(resolver: Option<&mut Service>) -> Lookup {
+    let lookup = match resolver {
+        Some(resolver) => resolver.next().await,
+        None => None,
+    };
+    match lookup {
+        Some(lookup) => lookup,
+        None => std::future::pending().await,
     }
 }
 

@@ -23,6 +23,8 @@ use ringfence_common::{
 };
 use zerocopy::IntoBytes;
 
+use crate::names::{Addresses, Askers};
+
 use super::{
     btf::{Btf, BtfError},
     hooks::{Attachment, HOOKS, Hook},
@@ -52,6 +54,18 @@ pub(crate) struct Loaded<'a> {
     pub(crate) image: &'a [u8],
     /// The files that have the content which the policy names.
     pub(crate) contents: &'a [(Key, Pin)],
+    /// The resolver's ports at 127.0.0.1 and ::1; 0 for none.
+    pub(crate) resolver: [u16; 2],
+}
+
+/// What is read and written while the programs are in force.
+pub(crate) struct Maps {
+    /// Decisions to tell of.
+    pub(crate) events: RingBuf<MapData>,
+    /// The addresses that names stand for.
+    pub(crate) addresses: Addresses,
+    /// Who asks the resolver.
+    pub(crate) askers: Askers,
 }
 
 /// The programs of a scope, in force.
@@ -84,8 +98,8 @@ fn settings(btf: &Btf, scope: ScopeId, policy: Loaded<'_>) -> Result<Settings> {
         // `(dentry, attr)` at first; in front of both came the mount's mapping of owners.
         setattr_dentry: u32::from(btf.parameters("bpf_lsm_inode_setattr") == Some(3)),
         backing_mode: backing_mode(btf),
-        resolver_v4: 0,
-        resolver_v6: 0,
+        resolver_v4: policy.resolver[0].into(),
+        resolver_v6: policy.resolver[1].into(),
         pins: u32::try_from(policy.contents.len()).context("too many files are pinned")?,
         spare: [0; Settings::SPARE],
     })
@@ -141,7 +155,7 @@ impl Programs {
         cgroup: impl AsFd,
         policy: Loaded<'_>,
         pins: &Path,
-    ) -> Result<(Self, RingBuf<MapData>)> {
+    ) -> Result<(Self, Maps)> {
         let mut failure = None;
         let attached = Self::try_each(scope, cgroup, policy, pins, |hook, result| {
             if let Err(error) = result {
@@ -171,7 +185,7 @@ impl Programs {
         policy: Loaded<'_>,
         pins: &Path,
         mut tell: impl FnMut(&Hook, Result<&'static str>),
-    ) -> Result<(Self, RingBuf<MapData>)> {
+    ) -> Result<(Self, Maps)> {
         let btf = probe::kernel_btf()?;
         probe::check_preemption(&btf)?;
         let settings = settings(&btf, scope, policy)?;
@@ -197,8 +211,13 @@ impl Programs {
             .context("loading the kernel programs")?;
         fill_image(&mut object, policy.image)?;
         fill_contents(&mut object, policy.contents)?;
-        let events = RingBuf::try_from(object.take_map("EVENTS").context("no map EVENTS")?)?;
-        let lost = Array::try_from(object.take_map("LOST").context("no map LOST")?)?;
+        let mut take = |name| object.take_map(name).with_context(|| format!("no map {name}"));
+        let maps = Maps {
+            events: take("EVENTS")?.try_into()?,
+            addresses: take("INSTALLED")?.try_into()?,
+            askers: take("ASKERS")?.try_into()?,
+        };
+        let lost = take("LOST")?.try_into()?;
 
         fs::create_dir_all(pins).with_context(|| pins.display().to_string())?;
         let kernel = aya::Btf::from_sys_fs()?;
@@ -225,7 +244,7 @@ impl Programs {
                 }),
             );
         }
-        Ok((this, events))
+        Ok((this, maps))
     }
 
     /// The processes that are governed.

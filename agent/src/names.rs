@@ -1,0 +1,263 @@
+//! The gated resolver of one scope: its sockets, its thread, and what it tells.
+
+mod host;
+mod installed;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    path::Path,
+    sync::{Arc, atomic::AtomicU64},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use aya::maps::{HashMap, MapData};
+use ringfence_agent::resolver::{Options, Resolver, SYSTEM_FILE, Servers, serve};
+use ringfence_common::{
+    Verdict, egress, installed as layout,
+    resolver::{Asker, Named},
+};
+use ringfence_policy::{
+    Boundary, Place,
+    boundary::{Effect, Protocol, Target},
+    compile::Tables,
+    grants::Book,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::MissedTickBehavior,
+};
+
+use crate::policies::Policy;
+use host::Host;
+pub(crate) use host::Lookup;
+use installed::Installed;
+
+/// The kernel's table of addresses that names stand for.
+pub(crate) type Addresses =
+    HashMap<MapData, [u8; size_of::<layout::Key>()], [u8; size_of::<layout::Value>()]>;
+/// The kernel's table of who asks, and which server it has named.
+pub(crate) type Askers = HashMap<MapData, [u8; size_of::<Asker>()], [u8; size_of::<Named>()]>;
+
+/// How often entries that end are taken out.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Lookups that wait to be told; more are counted as lost.
+const WAITING: usize = 4096;
+/// Ports that are tried until one is free for both protocols.
+const TRIES: usize = 64;
+
+/// The resolver's sockets, bound and not yet served.
+pub(crate) struct Sockets {
+    v4: (UdpSocket, TcpListener),
+    /// `None` where loopback has no IPv6.
+    v6: Option<(UdpSocket, TcpListener)>,
+}
+
+impl Sockets {
+    /// Binds them in the network namespace of the caller.
+    ///
+    /// # Errors
+    ///
+    /// When loopback cannot be used.
+    pub(crate) fn bind() -> Result<Self> {
+        let v4 = pair(Ipv4Addr::LOCALHOST.into()).context(
+            "the resolver needs 127.0.0.1: is the loopback interface up? `ip link set lo up` \
+             does it",
+        )?;
+        Ok(Self { v4, v6: pair(Ipv6Addr::LOCALHOST.into()).ok() })
+    }
+
+    /// The ports of 127.0.0.1 and of ::1, 0 for none.
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        let port = |pair: &(UdpSocket, TcpListener)| {
+            pair.0.local_addr().map_or(0, |address| address.port())
+        };
+        [port(&self.v4), self.v6.as_ref().map_or(0, port)]
+    }
+}
+
+/// A socket for datagrams and one for streams, at the same port.
+fn pair(address: IpAddr) -> std::io::Result<(UdpSocket, TcpListener)> {
+    let mut tries = 0;
+    loop {
+        let datagrams = UdpSocket::bind(SocketAddr::new(address, 0))?;
+        match TcpListener::bind(datagrams.local_addr()?) {
+            Ok(streams) => return Ok((datagrams, streams)),
+            Err(error) if tries == TRIES => return Err(error),
+            Err(_) => tries += 1,
+        }
+    }
+}
+
+/// A resolver that answers, until it is dropped.
+pub(crate) struct Service {
+    lookups: mpsc::Receiver<Lookup>,
+    lost: Arc<AtomicU64>,
+    /// Dropped to end the thread.
+    _stop: oneshot::Sender<()>,
+}
+
+impl Service {
+    /// Begins to answer, on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the system's file of name servers cannot be read, or there is no thread to be had.
+    pub(crate) fn start(
+        sockets: Sockets,
+        addresses: Addresses,
+        askers: Askers,
+        policy: &'static Policy,
+    ) -> Result<Self> {
+        let (boundaries, tables) = (&policy.boundaries, &policy.tables);
+        let system = Servers::read(Path::new(SYSTEM_FILE)).context(SYSTEM_FILE)?;
+        let mut servers = system.addresses;
+        servers.extend(listed_servers(boundaries));
+        let (tell, lookups) = mpsc::channel(WAITING);
+        let (stop, stopped) = oneshot::channel();
+        let lost = Arc::new(AtomicU64::new(0));
+        let installed = Arc::new(Installed::new(addresses));
+        let host = Host {
+            image: &tables.image,
+            tables,
+            book: Book::new(boundaries, tables),
+            defaults: defaults(tables),
+            installed: Arc::clone(&installed),
+            askers,
+            tell,
+            lost: Arc::clone(&lost),
+        };
+        let options = Options { search: system.search, ..Options::default() };
+        let resolver = Arc::new(Resolver::new(host, servers, options));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("resolver".into()).spawn(move || {
+            runtime.block_on(answer(resolver, sockets, &installed, stopped));
+        })?;
+        Ok(Self { lookups, lost, _stop: stop })
+    }
+
+    /// The next lookup to tell of; `None` when the thread has ended.
+    pub(crate) async fn next(&mut self) -> Option<Lookup> {
+        self.lookups.recv().await
+    }
+
+    /// Takes the lookups that wait to be told.
+    pub(crate) fn take_waiting(&mut self, take: impl FnMut(Lookup)) {
+        std::iter::from_fn(|| self.lookups.try_recv().ok()).for_each(take);
+    }
+
+    /// How many lookups could not be told so far.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// Whether a resolver is needed: where no document governs destinations, none is.
+pub(crate) fn is_needed(tables: &Tables) -> bool {
+    egress::governs(tables.image.as_slice())
+}
+
+async fn answer(
+    resolver: Arc<Resolver<Host>>,
+    sockets: Sockets,
+    installed: &Installed,
+    stopped: oneshot::Receiver<()>,
+) {
+    let originals = |resolver: &Arc<Resolver<Host>>| {
+        let resolver = Arc::clone(resolver);
+        move |peer, protocol| resolver.host().original(peer, protocol)
+    };
+    let (udp, tcp) = sockets.v4;
+    let v4 = serve(Arc::clone(&resolver), udp, tcp, originals(&resolver));
+    let v6 = async {
+        match sockets.v6 {
+            Some((udp, tcp)) => {
+                serve(Arc::clone(&resolver), udp, tcp, originals(&resolver)).await.map(drop)
+            }
+            None => std::future::pending().await,
+        }
+    };
+    let sweep = async {
+        let mut ticks = tokio::time::interval(SWEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            installed.sweep();
+        }
+    };
+    let failed = tokio::select! {
+        _ = stopped => return,
+        ended = v4 => ended.map(drop).err(),
+        ended = v6 => ended.err(),
+        () = sweep => None,
+    };
+    if let Some(error) = failed {
+        tell!("ringfence: names can no longer be looked up: {error}; enforcement goes on");
+    }
+}
+
+/// The servers that rules list by address with port 53: these may be asked, like the system's.
+fn listed_servers(boundaries: &[Boundary]) -> Vec<SocketAddr> {
+    const PORT: u16 = ringfence_common::resolver::PORT;
+    let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
+    egress
+        .flat_map(|egress| &egress.rules)
+        .filter(|rule| {
+            let has_port = rule.ports.iter().any(|range| range.contains(&PORT));
+            let is_for_datagrams = rule.protocol.is_none_or(|only| only == Protocol::Udp);
+            rule.effect == Effect::Allow && has_port && is_for_datagrams
+        })
+        .filter_map(|rule| match &rule.target {
+            Target::Network(network) => {
+                let is_one = network.prefix() == if network.is_ipv4() { 32 } else { 128 };
+                is_one.then(|| SocketAddr::new(network.ip(), PORT))
+            }
+            Target::Host(_) => None,
+        })
+        .collect()
+}
+
+/// Where the lists stand that have nothing to say of a destination.
+fn defaults(tables: &Tables) -> Vec<Place> {
+    let defaults = tables.rules.iter().filter(|rule| rule.is_default);
+    defaults.map(|rule| rule.place.clone()).collect()
+}
+
+/// What a refusal is in the mode of the policy.
+fn refusal(image: &[u8]) -> Verdict {
+    egress::violation(image).verdict
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringfence_policy::{Source, parse};
+
+    #[test]
+    fn both_sockets_of_a_pair_have_one_port() {
+        let sockets = Sockets::bind().unwrap();
+        let [v4, v6] = sockets.ports();
+        assert_ne!(v4, 0);
+        assert_eq!(sockets.v4.1.local_addr().unwrap().port(), v4);
+        assert_eq!(sockets.v6.is_some(), v6 != 0);
+    }
+
+    #[test]
+    fn only_single_addresses_with_the_port_of_name_servers_may_be_asked() {
+        let text = "boundary: 1\negress:\n\
+            - { cidr: \"9.9.9.9/32\", ports: [53] }\n\
+            - { cidr: \"2620:fe::fe\", ports: [\"50-60\"], protocol: udp }\n\
+            - { cidr: \"9.9.9.10\", ports: [53], protocol: tcp }\n\
+            - { cidr: \"9.9.9.11\", ports: [853] }\n\
+            - { cidr: \"9.9.9.12\" }\n\
+            - { cidr: \"9.9.9.13\", ports: [53], deny: true }\n\
+            - { cidr: \"9.9.8.0/24\", ports: [53] }\n\
+            - { host: \"dns.example.com\", ports: [53] }\n";
+        let parsed = parse(&Source::new("a.yaml", text), None);
+        let boundary = parsed.document.unwrap().boundary;
+        let servers: Vec<String> =
+            listed_servers(&[boundary]).iter().map(ToString::to_string).collect();
+        assert_eq!(servers, ["9.9.9.9:53", "[2620:fe::fe]:53"]);
+    }
+}

@@ -1,0 +1,205 @@
+//! The table of addresses that names stand for, here and in the kernel.
+//!
+//! Several names may stand for one address, each with ports and a time of its own, while the
+//! kernel has one entry with one time. The entry ends when the first part of it does, unless it
+//! was written anew before: so it never opens what no name stands for any more, and what is left
+//! goes on, as long as this process runs.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ringfence_agent::resolver::NotInstalled;
+use ringfence_common::{
+    Address,
+    installed::{Key, Value},
+};
+use ringfence_policy::grants::{Grant, entry};
+use rustix::time::{ClockId, clock_gettime};
+use zerocopy::IntoBytes as _;
+
+use super::Addresses;
+
+/// How long before a part ends its entry is written without it.
+const AHEAD: Duration = Duration::from_secs(2);
+/// Addresses in the table: as many as the kernel's has room for.
+const CAPACITY: usize = 1 << 16;
+/// The scope's number.
+const SCOPE: u32 = 0;
+
+/// The table of one scope.
+pub(super) struct Installed {
+    state: Mutex<State>,
+}
+
+struct State {
+    kernel: Addresses,
+    entries: HashMap<[u8; size_of::<Key>()], Vec<Part>>,
+}
+
+/// What some name opens at an address.
+struct Part {
+    grants: Vec<Grant>,
+    /// Nanoseconds on the clock of [`Value::expires`].
+    expires: u64,
+}
+
+impl Installed {
+    pub(super) fn new(kernel: Addresses) -> Self {
+        Self { state: Mutex::new(State { kernel, entries: HashMap::new() }) }
+    }
+
+    /// Opens addresses for a time. All are in the kernel's table when this returns.
+    pub(super) fn add(
+        &self,
+        addresses: &[(IpAddr, Vec<Grant>)],
+        lifetime: Duration,
+    ) -> Result<(), NotInstalled> {
+        let mut state = self.lock();
+        let now = now();
+        if state.entries.len() + addresses.len() > CAPACITY {
+            state.sweep(now);
+        }
+        if state.entries.len() + addresses.len() > CAPACITY {
+            return Err(NotInstalled::Full);
+        }
+        let expires = now.saturating_add(nanoseconds(lifetime));
+        addresses.iter().try_for_each(|(address, grants)| state.add(*address, grants, expires))
+    }
+
+    /// Takes out what ends.
+    pub(super) fn sweep(&self) {
+        self.lock().sweep(now());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held, and what is half done ends by itself.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(&mut self, address: IpAddr, grants: &[Grant], expires: u64) -> Result<(), NotInstalled> {
+        let key = key(address);
+        let parts = self.entries.entry(key).or_default();
+        match parts.iter_mut().find(|part| part.grants == grants) {
+            Some(part) if part.expires >= expires => {}
+            Some(part) => part.expires = expires,
+            None => parts.push(Part { grants: grants.to_vec(), expires }),
+        }
+        let Some(value) = union(parts) else {
+            parts.retain(|part| part.grants != grants);
+            return Err(NotInstalled::Full);
+        };
+        match self.kernel.insert(key, bytes(&value), 0) {
+            Ok(()) => Ok(()),
+            Err(_) => {
+                self.entries.remove(&key);
+                // It may hold what was there before, which ends by itself.
+                let _ = self.kernel.remove(&key);
+                Err(NotInstalled::Failed)
+            }
+        }
+    }
+
+    fn sweep(&mut self, now: u64) {
+        let soon = now.saturating_add(nanoseconds(AHEAD));
+        let kernel = &mut self.kernel;
+        self.entries.retain(|key, parts| {
+            let before = parts.len();
+            parts.retain(|part| part.expires > soon);
+            if parts.len() == before {
+                return true;
+            }
+            if let Some(value) = union(parts)
+                && kernel.insert(key, bytes(&value), 0).is_ok()
+            {
+                return true;
+            }
+            // What cannot be removed ends by itself.
+            let _ = kernel.remove(key);
+            false
+        });
+    }
+}
+
+/// The kernel's entry for all parts; `None` when there are none, or when they do not fit.
+fn union(parts: &[Part]) -> Option<Value> {
+    let expires = parts.iter().map(|part| part.expires).min()?;
+    let grants = parts.iter().flat_map(|part| &part.grants);
+    let mut grants: Vec<Grant> = grants.cloned().collect();
+    // The first range that fits answers: what one name opens without conditions is open.
+    grants.sort_by_key(|grant| (grant.verdict, grant.checks_name));
+    entry(&grants, expires)
+}
+
+fn key(address: IpAddr) -> [u8; size_of::<Key>()] {
+    let mut bytes = [0; size_of::<Key>()];
+    bytes.copy_from_slice(Key::new(SCOPE, Address::from(address)).as_bytes());
+    bytes
+}
+
+fn bytes(value: &Value) -> [u8; size_of::<Value>()] {
+    let mut bytes = [0; size_of::<Value>()];
+    bytes.copy_from_slice(value.as_bytes());
+    bytes
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The time on the kernel programs' clock, `bpf_ktime_get_boot_ns`.
+fn now() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    let (seconds, rest) = (time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned());
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ringfence_common::{Verdict, egress::Protocol, installed::find};
+
+    fn grant(port: u16, verdict: Verdict, checks_name: bool) -> Grant {
+        let protocol = Protocol::Tcp;
+        Grant { ports: port..=port, protocol, verdict, rule: port.into(), checks_name }
+    }
+
+    #[test]
+    fn an_entry_of_several_names_ends_with_the_first_and_opens_what_any_opens() {
+        let parts = [
+            Part { grants: vec![grant(443, Verdict::Observe, false)], expires: 30 },
+            Part { grants: vec![grant(443, Verdict::Allow, true)], expires: 20 },
+            Part {
+                grants: vec![grant(443, Verdict::Allow, false), grant(80, Verdict::Allow, false)],
+                expires: 40,
+            },
+        ];
+        let value = union(&parts).unwrap();
+        assert_eq!(value.expires, 20);
+        let at = |port| find(&value, 0, Protocol::Tcp, port);
+        assert_eq!(
+            at(443).map(|one| (one.decision.verdict, one.checks_name)),
+            Some((Verdict::Allow, false))
+        );
+        assert!(at(80).is_some() && at(81).is_none());
+        let value = union(&parts[..2]).unwrap();
+        let at = find(&value, 0, Protocol::Tcp, 443).unwrap();
+        assert!(at.decision.verdict == Verdict::Allow && at.checks_name);
+    }
+
+    #[test]
+    fn what_does_not_fit_into_an_entry_is_no_entry() {
+        let part = |ports: std::ops::Range<u16>| Part {
+            grants: ports.map(|port| grant(port, Verdict::Allow, false)).collect(),
+            expires: 1,
+        };
+        assert!(union(&[part(0..16)]).is_some());
+        assert!(union(&[part(0..16), part(20..21)]).is_none());
+        assert!(union(&[]).is_none());
+    }
+}
