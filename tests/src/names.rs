@@ -25,8 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
         .concat()
 }
 
-/// What most of the tests allow. The C library connects a datagram socket to each address of a
-/// name, to put them in order: hence both protocols.
+/// What most of the tests allow.
 const POLICY: &str = r#"boundary: 1
 egress:
   - { host: "*.example.net", ports: [8080, 5300] }

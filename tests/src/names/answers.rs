@@ -53,7 +53,8 @@ fn rebinding(context: &mut Context) -> Result<(), Failure> {
         let act = format!("reach tcp {inner} 8080");
         cases.push(closed(act, Comes::Errno(EPERM), unlisted("connect", inner)));
     }
-    cases.push(but("reach tcp rebind.example.net 8080", Comes::Off, Comes::ToNothing));
+    let rebound = but("reach tcp rebind.example.net 8080", Comes::Off, Comes::ToNothing);
+    cases.push(rebound.told(told("rebind")));
     control(context, &cases)?;
     network.capture.clear();
     govern(context, POLICY, &cases)?;

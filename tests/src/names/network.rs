@@ -102,11 +102,16 @@ impl Network {
         // From here on it is taken away again, whatever happens.
         let resolv = fs::read_to_string(RESOLV).ok();
         let here = |capture| Self { notes, capture, resolv, outside, started };
-        ip("addr add 10.88.0.1/24 dev rf-here\n\
-             addr add 2606:2800:220:2::1/64 dev rf-here nodad\n\
-             link set rf-here up\n\
-             route add default via 10.88.0.2\n\
-             route add default via 2606:2800:220:2::2")?;
+        let words = [
+            "addr add 10.88.0.1/24 dev rf-here",
+            "addr add 2606:2800:220:2::1/64 dev rf-here nodad",
+            "link set rf-here up",
+            "route add default via 10.88.0.2",
+            "route add default via 2606:2800:220:2::2",
+            // Not even a way leads there.
+            "route add unreachable 2620:fe::fe",
+        ];
+        ip(&words.join("\n"))?;
         let _ = begin.send(());
         let Ready::Open(capture) = told.recv()?? else {
             return Err(Failure::new("the outside is not open"));
