@@ -41,8 +41,13 @@ pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) 
         set.boundaries =
             set.boundaries.into_iter().map(|boundary| boundary.with_mode(mode)).collect();
     }
-    let (resolved, open) = resolve::hosts(&set.boundaries);
-    refuse_unenforced(&open, allow_degraded)?;
+    let (resolved, unknown) = resolve::hosts(&set.boundaries);
+    for (place, name) in unknown {
+        tell!(
+            "ringfence: warning: {place}: {name} is denied and no address of it is known: it \
+             cannot be looked up, but who knows an address that another rule opens may use it"
+        );
+    }
     let tables = set.compile(&resolved).map_err(|finding| {
         tell!("{finding}");
         anyhow::anyhow!("the policy cannot be compiled for the kernel")

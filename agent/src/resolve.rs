@@ -8,12 +8,12 @@ use ringfence_policy::{
     boundary::{Effect, Mode, Place, Resolved, Target},
 };
 
-/// The addresses of every exact host name that a rule denies, and the rules whose name has none:
-/// where they stand, and what is missing.
+/// The addresses of every exact host name that a rule denies, and the names that have none, with
+/// the places of their rules.
 pub(crate) fn hosts(boundaries: &[Boundary]) -> (Resolved, Vec<(Place, String)>) {
     let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
     let mut resolved = Resolved::new();
-    let mut open = vec![];
+    let mut unknown = vec![];
     let rules = egress.flat_map(|egress| egress.rules.iter().map(|rule| (egress.mode, rule)));
     for (mode, rule) in rules {
         let Target::Host(name) = &rule.target else { continue };
@@ -22,28 +22,19 @@ pub(crate) fn hosts(boundaries: &[Boundary]) -> (Resolved, Vec<(Place, String)>)
         }
         let addresses = match resolved.get(name) {
             Some(known) => known,
-            None => {
-                let found = look_up(name);
-                resolved.entry(name.clone()).or_insert(found)
-            }
+            None => resolved.entry(name.clone()).or_insert_with(|| look_up(name)),
         };
         // Where nothing is refused, nothing is left open.
         if addresses.is_empty() && mode == Mode::Enforce {
-            let what = format!("{name} is denied, and has no address that could be closed");
-            open.push((rule.place.clone(), what));
+            unknown.push((rule.place.clone(), name.clone()));
         }
     }
-    (resolved, open)
+    (resolved, unknown)
 }
 
 fn look_up(name: &str) -> Vec<IpAddr> {
-    match (name, 0).to_socket_addrs() {
-        Ok(found) => found.map(|address| address.ip()).collect(),
-        Err(error) => {
-            tell!("ringfence: warning: no address of {name} is known: {error}");
-            vec![]
-        }
-    }
+    let found = (name, 0).to_socket_addrs().into_iter().flatten();
+    found.map(|address| address.ip()).collect()
 }
 
 #[cfg(test)]
@@ -52,12 +43,13 @@ mod tests {
     use ringfence_policy::{Source, parse};
 
     #[test]
-    fn a_denied_name_without_an_address_is_told_and_an_allowed_one_stays_closed() {
+    fn a_denied_name_is_looked_up_and_an_allowed_one_is_not() {
         // No resolver asks anybody about a label of more than 63 bytes.
         let name = format!("{}.invalid", "x".repeat(64));
         for (deny, expected) in [(true, 1), (false, 0)] {
             let text = format!(
-                "boundary: 1\negress:\n  - {{ host: localhost }}\n  - {{ host: a.b, deny: {deny} }}\n"
+                "boundary: 1\negress:\n  - {{ host: localhost, deny: {deny} }}\n  \
+                 - {{ host: a.b, deny: {deny} }}\n"
             );
             let parsed = parse(&Source::new("a.yaml", text), None);
             let mut boundary = parsed.document.unwrap().boundary;
@@ -66,10 +58,10 @@ mod tests {
                     rule.target = Target::Host(name.clone());
                 }
             }
-            let (resolved, open) = hosts(&[boundary]);
-            assert!(!resolved["localhost"].is_empty());
-            assert_eq!(open.len(), expected, "{open:?}");
-            assert!(open.iter().all(|(place, _)| place.line == 4));
+            let (resolved, unknown) = hosts(&[boundary]);
+            assert_eq!(resolved.get("localhost").is_some_and(|found| !found.is_empty()), deny);
+            assert_eq!(unknown.len(), expected, "{unknown:?}");
+            assert!(unknown.iter().all(|(place, told)| place.line == 4 && *told == name));
         }
     }
 }

@@ -209,7 +209,7 @@ pub struct EgressRule {
     pub effect: Effect,
     /// Where to.
     pub target: Target,
-    /// Ports; empty means any.
+    /// Ports, as the document lists them; [`Self::port_ranges`] are those that count.
     pub ports: Vec<RangeInclusive<u16>>,
     /// Protocol; `None` means TCP and UDP.
     pub protocol: Option<Protocol>,
@@ -218,6 +218,24 @@ pub struct EgressRule {
     pub tls_name_check: bool,
     /// Where the rule stands.
     pub place: Place,
+}
+
+/// The port of DNS over TLS and over QUIC (RFC 7858, section 3.1; RFC 9250, section 4.1.1).
+const DNS_OVER_TLS: u16 = 853;
+
+impl EgressRule {
+    /// The ports that the rule is about. Without a list that is every port; but of a rule that
+    /// allows, not the one at which names are looked up in secret, which must be listed.
+    pub fn port_ranges(&self) -> &[RangeInclusive<u16>] {
+        const ALL: &[RangeInclusive<u16>] = &[0..=u16::MAX];
+        const ORDINARY: &[RangeInclusive<u16>] =
+            &[0..=DNS_OVER_TLS - 1, DNS_OVER_TLS + 1..=u16::MAX];
+        match self.effect {
+            _ if !self.ports.is_empty() => &self.ports,
+            Effect::Allow => ORDINARY,
+            Effect::Deny => ALL,
+        }
+    }
 }
 
 /// The destinations that a document governs.

@@ -57,7 +57,7 @@ fn in_one(egress: &Egress, matches: &impl Fn(&EgressRule) -> bool) -> HostDecisi
 
 /// Whether a rule counts at a port.
 pub(crate) fn is_for(rule: &EgressRule, port: u16, protocol: Protocol) -> bool {
-    let port_fits = rule.ports.is_empty() || rule.ports.iter().any(|range| range.contains(&port));
+    let port_fits = rule.port_ranges().iter().any(|range| range.contains(&port));
     port_fits && rule.protocol.is_none_or(|only| only == protocol)
 }
 

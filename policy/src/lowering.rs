@@ -33,7 +33,6 @@ pub(crate) struct Lowering<'a> {
     /// See [`Document`].
     pub(crate) leaves_network_to_airlock: Option<Place>,
     pub(crate) diagnostics: &'a mut Vec<Diagnostic>,
-    told_of_lookups: bool,
 }
 
 impl<'a> Lowering<'a> {
@@ -50,7 +49,6 @@ impl<'a> Lowering<'a> {
             path_map: Vec::new(),
             leaves_network_to_airlock: None,
             diagnostics,
-            told_of_lookups: false,
         }
     }
 
@@ -219,8 +217,11 @@ impl<'a> Lowering<'a> {
             self.warning(code::SURPRISING, span, message, "deny the IPv4 networks as well");
         }
         for target in destination.targets() {
-            if let Target::Host(host) = &target {
-                self.warn_of_name(span, host, allows);
+            if let Target::Host(host) = &target
+                && !allows
+                && host.contains('*')
+            {
+                self.warn_of_denied_pattern(span, host);
             }
             if let Some(Egress { rules, .. }) = &mut self.boundary.egress {
                 // An address has no name to check.
@@ -231,31 +232,14 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn warn_of_name(&mut self, span: &Span, host: &str, is_allowed: bool) {
-        if host.contains('*') && !is_allowed {
-            let message = format!(
-                "denying the pattern {} is not enforced by this version: the addresses of its \
-                 names are not known",
-                quoted(host)
-            );
-            let help = "deny the names that are meant one by one, or their networks";
-            self.warning(code::NOT_ENFORCED, span, message.clone(), help);
-            self.unenforced.push((span.place.clone(), message));
-        } else if host.contains('*') {
-            let message = format!(
-                "no address is known for the pattern {}: this version looks names up once, at \
-                 the start, and a pattern cannot be looked up",
-                quoted(host)
-            );
-            let help = "list the names that are used, or their addresses";
-            self.warning(code::WILDCARD_HOST, span, message, help);
-        } else if !self.told_of_lookups {
-            self.told_of_lookups = true;
-            let message = "host names are looked up once, at the start; addresses that a name \
-                           gets later are not known"
-                .to_owned();
-            let help = "give the network as a CIDR where the addresses change often";
-            self.warning(code::RESOLVED_ONCE, span, message, help);
-        }
+    /// A pattern that is denied closes no address: none of its names is known.
+    fn warn_of_denied_pattern(&mut self, span: &Span, host: &str) {
+        let message = format!(
+            "names like {} cannot be looked up; an address that another rule opens stays open to \
+             who knows it",
+            quoted(host)
+        );
+        let help = "deny the networks too that these names are in";
+        self.warning(code::DENIED_PATTERN, span, message, help);
     }
 }

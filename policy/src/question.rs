@@ -40,7 +40,7 @@ pub fn about_abstract(tables: &Tables, name: &[u8]) -> Decision {
 
 /// Whether a connection, or for UDP a packet, may go to an address.
 pub fn about_address(tables: &Tables, address: IpAddr, port: u16, protocol: Protocol) -> Decision {
-    egress::decide(&*tables.image, normal(address), protocol, port)
+    egress::decide(&*tables.image, Address::from(address), protocol, port)
 }
 
 fn about(tables: &Tables, path: &[u8], right: Right, started: bool) -> Decision {
@@ -62,17 +62,6 @@ pub(crate) fn about_state(image: &[u8], state: u32, right: Right, started: bool)
         }
         _ if !files::governs(image, right.bit()) => Decision::ALLOW,
         right => files::decide(image, state, right.bit()),
-    }
-}
-
-/// The address as the tables have it.
-pub fn normal(address: IpAddr) -> Address {
-    match address {
-        IpAddr::V4(v4) => Address::v4(v4.to_bits()),
-        IpAddr::V6(v6) => {
-            let bits = v6.to_bits();
-            Address::v6((bits >> 64) as u64, bits as u64)
-        }
     }
 }
 

@@ -24,9 +24,10 @@ fn in_one(egress: &Egress, patterns: &Patterns<'_>, work: &mut usize) -> Vec<Dia
     let mut findings = Vec::new();
     for (number, rule) in egress.rules.iter().enumerate() {
         let Target::Host(host) = &rule.target else { continue };
-        // A pattern has the addresses of those names only that some rule has looked up: that may
-        // be what this rule is for, whatever it says itself.
-        let is_needed = !host.contains('*') && patterns.matches(host, work);
+        // A pattern that denies has the addresses of those names only that are denied one by one:
+        // that may be what this rule is for, whatever it says itself.
+        let is_needed =
+            rule.effect == Effect::Deny && !host.contains('*') && patterns.matches(host, work);
         let (same, other) = match rule.effect {
             Effect::Allow => (&allows, Some(&denies)),
             Effect::Deny => (&denies, None),
@@ -215,11 +216,9 @@ fn is_within(inner: &EgressRule, outer: &EgressRule) -> bool {
         let within = |wide: &std::ops::RangeInclusive<u16>| {
             wide.start() <= range.start() && range.end() <= wide.end()
         };
-        outer.ports.iter().any(within)
+        outer.port_ranges().iter().any(within)
     };
-    let all = [0..=u16::MAX];
-    let ports = if inner.ports.is_empty() { &all[..] } else { &inner.ports };
-    protocol && (outer.ports.is_empty() || ports.iter().all(holds))
+    protocol && inner.port_ranges().iter().all(holds)
 }
 
 #[cfg(test)]
@@ -265,12 +264,11 @@ mod tests {
             "  - { cidr: 10.0.0.0/8 }\n  - { host: a.c, deny: true }\n",
             "  - { host: a.c }\n  - { host: '*.c', ports: [22], deny: true }\n",
             "  - { host: '*.a.c' }\n  - { host: 'b*', deny: true }\n",
-            // A pattern has the addresses of names that other rules have looked up.
+            // A pattern that denies has the addresses of names that are denied one by one.
             "  - { host: a.b.c }\n  - { host: '*.b.c' }\n",
             "  - { host: '*' }\n  - { host: a.c, deny: true }\n  - { host: '*.c', deny: true }\n",
             "  - { host: a.c }\n  - { host: '*.c', deny: true }\n",
             "  - { host: a.c }\n  - { host: '*', ports: [443] }\n  - { host: '*.c' }\n",
-            "  - { host: a.c }\n  - { host: '*' }\n  - { host: '*.c', deny: true }\n",
             // Two names may share an address.
             "  - { host: a.c }\n  - { host: b.c, deny: true }\n",
         ] {

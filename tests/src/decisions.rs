@@ -272,12 +272,8 @@ fn destinations(context: &mut Context) -> Result<(), Failure> {
         let port = 8998 + random.below(26) as u16;
         let is_tcp = random.below(2) == 0;
         acts.push(format!("{} {address} {port}", if is_tcp { "tcp" } else { "udp-sendto" }));
-        let normal = match address {
-            IpAddr::V4(v4) => Address::v4(v4.to_bits()),
-            IpAddr::V6(v6) => Address::v6((v6.to_bits() >> 64) as u64, v6.to_bits() as u64),
-        };
         let protocol = if is_tcp { Protocol::Tcp } else { Protocol::Udp };
-        let decision = egress::decide(image, normal, protocol, port);
+        let decision = egress::decide(image, Address::from(address), protocol, port);
         expected.push((decision.verdict != Verdict::Deny, is_tcp));
     }
     let file = policy(context, "policy.yaml", NASTY_DESTINATIONS)?;

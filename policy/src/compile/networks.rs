@@ -80,13 +80,7 @@ impl Network {
 
 /// An address in the one form that lookups use, as a number.
 pub(crate) fn number(address: IpAddr) -> (Family, u128) {
-    let address = match address {
-        IpAddr::V4(address) => Address::v4(address.to_bits()),
-        IpAddr::V6(address) => {
-            let bits = address.to_bits();
-            Address::v6((bits >> 64) as u64, bits as u64)
-        }
-    };
+    let address = Address::from(address);
     match address.as_v4() {
         Some(number) => (Family::V4, number.into()),
         None => (Family::V6, u128::from(address.high) << 64 | u128::from(address.low)),

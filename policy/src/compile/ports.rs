@@ -51,7 +51,6 @@ impl PortMaps {
 pub(crate) struct PortRule<'a> {
     pub(crate) number: u32,
     pub(crate) effect: Effect,
-    /// Empty means any.
     pub(crate) ports: &'a [RangeInclusive<u16>],
     /// As for [`EgressLayer`].
     pub(crate) default: Cell,
@@ -62,14 +61,11 @@ pub(crate) struct PortRule<'a> {
 impl<'a> PortRule<'a> {
     pub(crate) fn of(layer: &EgressLayer<'_>, number: u32, rule: &'a EgressRule) -> Self {
         let EgressLayer { default, unnamed, .. } = *layer;
-        Self { number, effect: rule.effect, ports: &rule.ports, default, unnamed }
+        Self { number, effect: rule.effect, ports: rule.port_ranges(), default, unnamed }
     }
 
     /// A layer's answers with this rule added to those that gave them.
     pub(crate) fn added_to(self, map: &[(u32, Cell)]) -> PortMap {
-        if self.ports.is_empty() {
-            return merged(map.iter().map(|(port, cell)| (*port, self.answer(*cell))));
-        }
         let mut ranges: Vec<(u32, u32)> = self
             .ports
             .iter()
@@ -227,15 +223,14 @@ mod tests {
     }
 
     #[test]
-    fn no_ports_means_all_ports() {
-        assert_eq!(rule(2, Effect::Allow, &[]).added_to(&[(0, DEFAULT)]), [(0, allow(2))]);
+    fn all_ports_are_one_interval() {
         assert_eq!(rule(2, Effect::Allow, &[0..=65535]).added_to(&[(0, DEFAULT)]), [(0, allow(2))]);
     }
 
     #[test]
     fn deny_wins_in_whatever_order_and_the_first_rule_is_named() {
         let ports = [10..=20];
-        let (give, take) = (rule(2, Effect::Allow, &[]), rule(3, Effect::Deny, &ports));
+        let (give, take) = (rule(2, Effect::Allow, &[0..=65535]), rule(3, Effect::Deny, &ports));
         let expected = [(0, allow(2)), (10, Cell::new(Verdict::Deny, 3)), (21, allow(2))];
         assert_eq!(take.added_to(&give.added_to(&[(0, DEFAULT)])), expected);
         assert_eq!(give.added_to(&take.added_to(&[(0, DEFAULT)])), expected);
@@ -306,9 +301,9 @@ mod tests {
         let special = without_allows(&taken, &layer);
         let denied = Cell::new(Verdict::Deny, 3);
         assert_eq!(special, [(0, UNNAMED), (80, denied), (81, UNNAMED)]);
-        let opened = rule(4, Effect::Allow, &[]).added_to(&special);
+        let opened = rule(4, Effect::Allow, &[0..=65535]).added_to(&special);
         assert_eq!(opened, [(0, allow(4)), (80, denied), (81, allow(4))]);
-        let taken = rule(5, Effect::Deny, &[]).added_to(&[(0, UNNAMED)]);
+        let taken = rule(5, Effect::Deny, &[0..=65535]).added_to(&[(0, UNNAMED)]);
         assert_eq!(taken, [(0, Cell::new(Verdict::Deny, 5))]);
     }
 }

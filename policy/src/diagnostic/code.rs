@@ -69,10 +69,8 @@ pub const NOTHING_ENFORCED: &str = "RF0301";
 pub const EMPTY_ALLOWLIST: &str = "RF0302";
 /// A rule that allows everything.
 pub const ALLOWS_EVERYTHING: &str = "RF0303";
-/// Host names are looked up once, at the start.
-pub const RESOLVED_ONCE: &str = "RF0304";
-/// A host pattern, which cannot be looked up.
-pub const WILDCARD_HOST: &str = "RF0305";
+/// A pattern of host names is denied, which closes no address.
+pub const DENIED_PATTERN: &str = "RF0304";
 /// A rule that nothing can match.
 pub const NEVER_MATCHES: &str = "RF0306";
 /// A writable path that is not readable.

@@ -296,13 +296,13 @@ fn an_address_that_a_name_may_not_stand_for_is_granted_by_its_own_rule_alone() {
     for (name, address, expected) in [
         ("a.com", "93.184.216.34", &[80..=80, 80..=80][..]),
         ("a.com", "10.2.0.1", &[]),
-        ("a.com", "10.1.0.1", &[0..=65535, 0..=65535]),
+        ("a.com", "10.1.0.1", &[0..=852, 854..=65535, 0..=852, 854..=65535]),
         ("a.com", "127.0.0.1", &[]),
         ("localhost", "127.0.0.1", &[80..=80, 80..=80]),
         ("localhost", "93.184.216.34", &[]),
         ("a.com", "169.254.169.254", &[]),
         ("a.com", "fd00:ec2::254", &[]),
-        ("localhost", "169.1.1.1", &[0..=65535, 0..=65535]),
+        ("localhost", "169.1.1.1", &[0..=852, 854..=65535, 0..=852, 854..=65535]),
     ] {
         let grants = book.grants(name, address.parse().unwrap()).unwrap();
         let ports: Vec<_> = grants.into_iter().map(|grant| grant.ports).collect();

@@ -66,7 +66,7 @@ fn a_denial_inside_a_network_is_found_at_its_port_and_protocol() {
 fn a_policy_without_destinations_allows_what_the_other_does_not() {
     let told = told(&Policy::of("exec: []\n"), &egress("  - { cidr: 0.0.0.0/0 }\n"));
     let tcp: Vec<_> = told.iter().filter(|one| one.starts_with("Tcp")).collect();
-    assert_eq!(tcp[0], "Tcp 2001:db8::1 443: allow, deny 3");
+    assert_eq!(tcp[0], "Tcp 1.0.0.1 853: allow, deny 3");
     assert!(told.contains(&"OtherSocket: allow, deny".into()), "{told:?}");
 }
 

@@ -228,7 +228,7 @@ fn rules_touched(
 /// A question for each interval of ports at whose ends any rule begins or ceases to count; those
 /// with ports that people know first.
 fn questions(old: &NameRules<'_>, new: &NameRules<'_>) -> impl Iterator<Item = Ask> {
-    let ranges = || old.rules.iter().chain(&new.rules).flat_map(|one| &one.rule.ports);
+    let ranges = || old.rules.iter().chain(&new.rules).flat_map(|one| one.rule.port_ranges());
     let mut cuts: BTreeSet<u16> = BTreeSet::from([1]);
     cuts.extend(ranges().map(|range| *range.start()).filter(|port| *port > 0));
     cuts.extend(ranges().filter_map(|range| range.end().checked_add(1)));

@@ -97,9 +97,9 @@ impl<'a> Destinations<'a> {
 
 /// First and last port of the ranges of a rule.
 fn ports_of(rule: &EgressRule) -> impl Iterator<Item = (u32, u32)> {
-    let all = rule.ports.is_empty().then_some((0, u16::MAX.into()));
-    let ranges = rule.ports.iter().map(|range| ((*range.start()).into(), (*range.end()).into()));
-    all.into_iter().chain(ranges).filter(|(first, last)| first <= last)
+    let ranges = rule.port_ranges().iter();
+    let ranges = ranges.map(|range| ((*range.start()).into(), (*range.end()).into()));
+    ranges.filter(|(first, last)| first <= last)
 }
 
 /// The parts of a port map that lie in a range: first and last port, and the answer.

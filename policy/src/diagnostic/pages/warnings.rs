@@ -40,26 +40,16 @@ pub(super) const PAGES: &[Page] = &[
     .wrong("boundary: 1\nfiles:\n  - { path: /**, allow: [read] }\n")
     .right("boundary: 1\nfiles:\n  - { path: /srv/work/**, allow: [read] }\n"),
     Page::new(
-        code::RESOLVED_ONCE,
-        "Host names are looked up once, at the start",
-        "The kernel decides by address. The addresses of a name are asked for when the run starts; \
-         an address that the name gets later is refused, and one that it loses stays allowed until \
-         the end of the run.\n\n\
-         This is no mistake in the document. Where addresses change often, give the provider's \
-         network as `cidr`, or start the run anew.",
+        code::DENIED_PATTERN,
+        "A pattern of host names is denied, which closes no address",
+        "Names like it are not looked up, so that nothing learns their addresses that way. The \
+         kernel decides about connections by address, and nobody can list the addresses of \
+         `*.example.com`: where another rule opens one of them, as a network or `*` does, who knows \
+         it connects.\n\n\
+         Nothing is to be done where the other rules are names too. Else deny the network as well.",
     )
-    .wrong("boundary: 1\negress:\n  - { host: api.example.com, ports: [443] }\n")
-    .right("boundary: 1\negress:\n  - { cidr: 192.0.2.0/24, ports: [443] }\n"),
-    Page::new(
-        code::WILDCARD_HOST,
-        "A host pattern, which cannot be looked up",
-        "The kernel decides by address, and nobody can list the addresses of `*.example.com`. The \
-         pattern covers names that other rules list; alone it opens no address at all, and a deny \
-         rule closes none.\n\n\
-         List the names that are used, or the network that they are in.",
-    )
-    .wrong("boundary: 1\negress:\n  - { host: \"*.example.com\" }\n")
-    .right("boundary: 1\negress:\n  - { host: api.example.com }\n"),
+    .wrong("boundary: 1\negress:\n  - { host: \"*\", ports: [443] }\n  - { host: \"*.example.com\", deny: true }\n")
+    .right("boundary: 1\negress:\n  - { host: \"*.example.org\", ports: [443] }\n"),
     Page::new(
         code::NEVER_MATCHES,
         "A rule that nothing can match",

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ringfence_common::{
-    Action, Decision, Reason, Right, Verdict,
+    Action, Address, Decision, Reason, Right, Verdict,
     egress::{self, Protocol},
     event::PATH_BYTES,
     files::{self, Move, Walker},
@@ -14,9 +14,7 @@ use ringfence_policy::{
     boundary::{Egress, Target},
     compile::Tables,
     hosts,
-    question::{
-        about_abstract, about_address, about_first_program, about_path, content_of, normal,
-    },
+    question::{about_abstract, about_address, about_first_program, about_path, content_of},
 };
 
 use super::{
@@ -206,7 +204,7 @@ fn connect(
             let mut answer = Answer::by_tables(action, object, decision, tables);
             if answer.verdict != Verdict::Allow
                 && protocol == Protocol::Tcp
-                && normal(*address).is_loopback()
+                && Address::from(*address).is_loopback()
             {
                 answer = answer.with_note(
                     "a process of the same scope that listens there may be \
