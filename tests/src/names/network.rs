@@ -108,8 +108,6 @@ impl Network {
             "link set rf-here up",
             "route add default via 10.88.0.2",
             "route add default via 2606:2800:220:2::2",
-            // Not even a way leads there.
-            "route add unreachable 2620:fe::fe",
         ];
         ip(&words.join("\n"))?;
         let _ = begin.send(());
@@ -172,6 +170,9 @@ fn open(notes: &Notes) -> io::Result<Capture> {
         words.push(format!("addr add {}/128 dev lo nodad", public_v6(last)));
     }
     ip(&words.join("\n")).map_err(|failure| io::Error::other(format!("{failure:?}")))?;
+    // Who goes where there is nothing is told so.
+    fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
+    fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
     let capture = Capture::begin()?;
     for at in [public(TRUSTED), public_v6(TRUSTED), public(ROGUE), public(LISTED)] {
         serve_names(at, notes)?;

@@ -6,7 +6,9 @@ use libc::EPERM;
 use super::{
     POLICY,
     network::{Client, Network, ROGUE, public, public_v6},
-    trial::{Case, Comes, but, closed, control, expect, govern, same, says, unlisted, unnamed},
+    trial::{
+        Case, Comes, but, closed, control, enforce, expect, govern, same, says, unlisted, unnamed,
+    },
 };
 use crate::{
     harness::{Context, Failure, Test, ensure},
@@ -149,5 +151,12 @@ fn port_853(context: &mut Context) -> Result<(), Failure> {
     }
     let listed = format!("{POLICY}  - {{ cidr: \"{}/32\", ports: [853] }}\n", public(53));
     let cases = [same(format!("reach tcp {} 853", public(53)), public(53).to_string())];
-    govern(context, &listed, &cases).map(drop)
+    govern(context, &listed, &cases)?;
+    // A rule that lists no port has every port but this one.
+    let any = "boundary: 1\negress:\n  - { host: \"www.example.net\" }\n";
+    let cases = [
+        same("reach tcp www.example.net 9000 4", "93.184.216.10"),
+        connect("reach tcp www.example.net 853 4".into(), "853"),
+    ];
+    enforce(context, any, &cases).map(drop)
 }
