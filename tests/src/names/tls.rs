@@ -22,7 +22,11 @@ egress:
 "#;
 
 /// What is said after a connection is refused for its name.
-const TOLD: Told = Told { action: "connect|send", reason: "tls_name", shows: "93.184.216.40" };
+const TOLD: Told = Told {
+    action: "connect|send",
+    reason: "unlisted_server_name|no_server_name",
+    shows: "93.184.216.40",
+};
 
 /// Bytes before the name, so that it lies in another segment; 0 is for none.
 const BEFORE: [usize; 3] = [0, 700, 3000];
