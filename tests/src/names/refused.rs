@@ -102,8 +102,6 @@ fn tunnel(context: &mut Context) -> Result<(), Failure> {
             cases.push(closed(format!("ask {way} 93.184.216.53 {name} TXT"), refused(), told));
         }
     }
-    // A dot inside of a label would look like the end of a name that is allowed; `%` begins what
-    // an act has for other bytes.
     let ended = carried(context, &network, &cases)?;
     let told = ended.events.iter().filter(|event| event["reason"] == "unlisted_name").count();
     let enough = told >= cases.len();
