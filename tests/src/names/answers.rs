@@ -59,7 +59,7 @@ fn rebinding(context: &mut Context) -> Result<(), Failure> {
     network.capture.clear();
     govern(context, POLICY, &cases)?;
     for inner in INNER.iter().filter_map(|text| text.parse().ok()) {
-        let count = network.capture.count(inner, None);
+        let count = network.count(inner, None)?;
         ensure(count == 0, || format!("{count} packets left to {inner}"))?;
     }
     Ok(())
@@ -133,7 +133,7 @@ fn lies(context: &mut Context) -> Result<(), Failure> {
     control(context, &cases)?;
     network.capture.clear();
     govern(context, POLICY, &cases)?;
-    let count = network.capture.count(bad, None);
+    let count = network.count(bad, None)?;
     ensure(count == 0, || format!("{count} packets left to {bad}"))
 }
 

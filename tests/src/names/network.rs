@@ -5,10 +5,11 @@
 use std::{
     fs, io,
     io::Write as _,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     process::{Command, Stdio},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
+    time::Instant,
 };
 
 use super::{
@@ -122,6 +123,15 @@ impl Network {
     /// Has `resolv.conf` say this.
     pub(super) fn name_server(&self, text: &str) -> Result<(), Failure> {
         Ok(fs::write(RESOLV, text)?)
+    }
+
+    /// How many packets have come to an address and port, or any port. One that is sent after them
+    /// shows that all were captured.
+    pub(super) fn count(&self, to: IpAddr, port: Option<u16>) -> Result<usize, Failure> {
+        let mark = format!("the last: {:?}", Instant::now());
+        UdpSocket::bind("0.0.0.0:0")?.send_to(mark.as_bytes(), (public(10), UDP[1]))?;
+        ensure(self.capture.gets(&mark), || "the capture does not get on".to_owned())?;
+        Ok(self.capture.count(to, port))
     }
 
     /// Starts a program outside.

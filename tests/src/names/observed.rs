@@ -48,6 +48,6 @@ fn all(context: &mut Context) -> Result<(), Failure> {
     expect(&ended, left, "the name was not asked for")?;
     let denied = ended.with_verdict("deny");
     expect(&ended, denied.is_empty(), "something was refused")?;
-    let rogue = network.capture.count(public(ROGUE), None);
+    let rogue = network.count(public(ROGUE), None)?;
     ensure(rogue == 0, || format!("{rogue} packets came to a server that nobody named"))
 }

@@ -133,14 +133,14 @@ fn listed_server(context: &mut Context) -> Result<(), Failure> {
             but(ask(ROGUE), says(answer(ROGUE, ROGUE)), says(answer(TRUSTED, ROGUE))),
         ]);
     }
-    let before = network.capture.count(public(ROGUE), Some(53));
+    let before = network.count(public(ROGUE), Some(53))?;
     ensure(before == 0, || "somebody asked before the test".to_owned())?;
     super::trial::control(context, &cases)?;
-    let free = network.capture.count(public(ROGUE), Some(53));
+    let free = network.count(public(ROGUE), Some(53))?;
     ensure(free > 0, || "the control did not reach the server".to_owned())?;
     network.capture.clear();
     super::trial::govern(context, &policy, &cases)?;
-    let seen = network.capture.count(public(ROGUE), Some(53));
+    let seen = network.count(public(ROGUE), Some(53))?;
     ensure(seen == 0, || format!("{seen} packets came to a server that nobody trusts"))?;
-    ensure(network.capture.count(public_v6(ROGUE), None) == 0, || "over IPv6 too".to_owned())
+    ensure(network.count(public_v6(ROGUE), None)? == 0, || "over IPv6 too".to_owned())
 }

@@ -144,7 +144,7 @@ fn port_853(context: &mut Context) -> Result<(), Failure> {
     network.capture.clear();
     govern(context, POLICY, &cases)?;
     for at in [public(53), public_v6(53), public(ROGUE), public(10)] {
-        let count = network.capture.count(at, Some(853));
+        let count = network.count(at, Some(853))?;
         ensure(count == 0, || format!("{count} packets came to {at}, port 853"))?;
     }
     let listed = format!("{POLICY}  - {{ cidr: \"{}/32\", ports: [853] }}\n", public(53));
