@@ -14,6 +14,7 @@ mod machine;
 mod map;
 mod memory;
 mod metadata;
+mod names;
 mod network;
 mod outsider;
 mod passed;
@@ -188,6 +189,7 @@ fn perform(line: &str) -> Outcome {
         uring::ACTS,
         unix::ACTS,
         serve::ACTS,
+        names::ACTS,
     ];
     let found = tables.iter().flat_map(|table| table.iter()).find(|act| act.0.as_bytes() == name);
     let Some((_, act)) = found else {

@@ -28,6 +28,7 @@ mod life;
 mod local;
 mod measured;
 mod metadata;
+mod names;
 mod network;
 mod programs;
 mod ringfence;
@@ -61,7 +62,9 @@ fn main() -> ExitCode {
     }
     let text = arguments.iter().map(|word| String::from_utf8_lossy(word).into_owned());
     match Options::parse(text.collect()) {
-        Ok(options) if options.is_for_programs() => harness::main(&options, measured::TESTS),
+        Ok(options) if options.is_for_programs() => {
+            harness::main(&options, &[measured::TESTS, names::clients::TESTS].concat())
+        }
         Ok(options) => harness::main(&options, &tests()),
         Err(wrong) => {
             eprintln!("{wrong}\n{USAGE}");
@@ -92,6 +95,7 @@ fn tests() -> Vec<harness::Test> {
         kill::TESTS,
         elsewhere::TESTS,
         container::TESTS,
+        &names::tests(),
     ]
     .concat()
 }

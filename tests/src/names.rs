@@ -1,0 +1,32 @@
+//! Host names: a policy that allows names gives the addresses that they lead to, to whom asks for
+//! them, and nothing else. The tests have a network of their own, with name servers that do as
+//! they like ([`network`]), and look at both ends of the cable.
+
+mod answers;
+mod capture;
+pub(crate) mod clients;
+pub(crate) mod dns;
+pub(crate) mod hello;
+mod lifetime;
+mod network;
+mod observed;
+mod reached;
+mod refused;
+mod servers;
+mod tls;
+mod trial;
+mod zone;
+
+use crate::harness::Test;
+
+/// All of them, but those with real programs.
+pub(crate) fn tests() -> Vec<Test> {
+    [reached::TESTS, refused::TESTS, answers::TESTS, lifetime::TESTS, observed::TESTS, tls::TESTS]
+        .concat()
+}
+
+/// What most of the tests allow.
+const POLICY: &str = r#"boundary: 1
+egress:
+  - { host: "*.example.net", ports: [8080, 5300] }
+"#;
