@@ -107,6 +107,13 @@ pub(crate) fn judge_received(task: &mut Task, file: u64) -> i32 {
     emit::going(task, Action::Socket, socket::decide(&table, 0, 0, 0), &to)
 }
 
+/// Whether a call only asks from which address the machine would send: getaddrinfo(3) connects to
+/// port 0 of each address of a name, to put them in order. What is sent there is judged.
+#[inline(always)]
+fn is_ordering(action: Action, protocol: Protocol, port: u16) -> bool {
+    matches!((action, protocol, port), (Action::Connect, Protocol::Udp, 0))
+}
+
 /// Judges a call on a socket that names an address at `name`.
 #[inline(never)]
 fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i32 {
@@ -142,6 +149,9 @@ fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i3
             return emit::going(task, action, decision, &NOWHERE);
         }
     };
+    if is_ordering(action, protocol, port) {
+        return 0;
+    }
     if redirect::concerns(port) {
         // The cgroup's hooks lead it to the resolver, which asks the policy about each name. They
         // do not see a socket that was not made in the scope.
@@ -190,6 +200,9 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     let (port, kind) = unsafe { ((*ctx.sock_addr).user_port, (*ctx.sock_addr).type_) };
     let protocol = if kind == STREAM as u32 { Protocol::Tcp } else { Protocol::Udp };
     let port = u16::from_be(port as u16);
+    if is_ordering(action, protocol, port) {
+        return 1;
+    }
     let Some(table) = table() else { return 0 };
     let to = Peer { address, port, protocol };
     let found = installed::decide(&table, to);

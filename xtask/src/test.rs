@@ -241,6 +241,7 @@ fn in_machine(
 /// every kernel has: where one is missing, the test says that it skips it.
 const MODULES: &[&str] = &[
     "veth",
+    "tcp_diag",
     "dummy",
     "bridge",
     "overlay",

@@ -179,7 +179,6 @@ fn fits(event: &Value, verdict: &str, told: &Told) -> bool {
         event[field].as_str().is_some_and(|is| words.split('|').any(|word| word == is))
     };
     event["verdict"] == verdict
-        && !is_ordering(event)
         && is("action", told.action)
         && is("reason", told.reason)
         && event["object"].to_string().contains(told.shows)
@@ -191,14 +190,7 @@ fn is_about(event: &Value, act: &str, report: &Report) -> bool {
     let host = event["object"]["host"].as_str();
     let is_named = host.is_some_and(|host| act.split(' ').any(|word| word == host));
     event["verdict"].as_str().is_some_and(|verdict| verdict != "allow")
-        && !is_ordering(event)
         && (event["subject"]["pid"] == report.process || is_named)
-}
-
-/// Whether an event is of the C library that puts addresses in order: it connects a datagram socket
-/// to port 0 of each, and sends nothing. What a policy has to say about that is no matter here.
-fn is_ordering(event: &Value) -> bool {
-    event["action"] == "connect" && event["object"]["port"] == 0
 }
 
 /// Fails unless something holds, with all that a run printed.
