@@ -271,13 +271,17 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
 #[inline(always)]
 fn peer(ctx: &SkBuffContext) -> Result<Option<Peer>, i64> {
     let packet = Packet::parse(ctx)?;
+    let protocol = packet.protocol;
+    // First, since most packets are of connections that are open.
+    if protocol == Protocol::Tcp && !packet.opens(ctx)? {
+        return Ok(None);
+    }
     let (address, port) = packet.target(ctx)?;
     if redirect::is_question(ctx, packet, (address, port)) {
         return Ok(None);
     }
     // To loopback, `connect4` and `connect6` have judged with what is not seen here.
-    let protocol = packet.protocol;
-    if protocol == Protocol::Tcp && (!packet.opens(ctx)? || address.is_loopback()) {
+    if protocol == Protocol::Tcp && address.is_loopback() {
         return Ok(None);
     }
     Ok(Some(Peer { address, port, protocol }))
