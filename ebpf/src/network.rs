@@ -177,6 +177,14 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     })
 }
 
+/// Whether the current task is in the scope's cgroup, so that the LSM hooks judge it.
+#[inline(always)]
+fn is_member() -> bool {
+    // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
+    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(setting!(cgroup_level) as i32) };
+    ancestor == setting!(cgroup)
+}
+
 /// Judges a socket of the scope's cgroup, whoever uses it: 1 lets it go on.
 #[inline(always)]
 fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 {
@@ -184,6 +192,14 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     let (port, kind) = unsafe { ((*ctx.sock_addr).user_port, (*ctx.sock_addr).type_) };
     let protocol = if kind == STREAM as u32 { Protocol::Tcp } else { Protocol::Udp };
     let port = u16::from_be(port as u16);
+    let to_loopback = protocol == Protocol::Tcp && address.is_loopback();
+    // A datagram socket that is connected remembers the name by which it was, for as long as it is.
+    let sends_at_once = protocol == Protocol::Tcp || action == Action::Send;
+    if sends_at_once && !to_loopback && is_member() {
+        // The LSM hook has just let it go to the same address, and the packet that follows at once
+        // is judged again: a third answer would cost as much as these.
+        return 1;
+    }
     let Some(table) = table() else { return 0 };
     let to = Peer { address, port, protocol };
     let found = installed::decide(&table, to);
@@ -195,14 +211,11 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     if decision.verdict == Verdict::Allow {
         return 1;
     }
-    let to_loopback = protocol == Protocol::Tcp && address.is_loopback();
     if to_loopback && is_own_listener(ctx, address, port) {
         return 1;
     }
     // What a member of the scope does elsewhere is told by the LSM hook that ran before.
-    // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
-    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(setting!(cgroup_level) as i32) };
-    if decision.verdict == Verdict::Deny || to_loopback || ancestor != setting!(cgroup) {
+    if decision.verdict == Verdict::Deny || to_loopback || !is_member() {
         emit::unlabelled(action, decision, EPERM, &to.destination());
     }
     (decision.verdict != Verdict::Deny) as i32
