@@ -8,7 +8,7 @@ use super::{
     figures::{Figures, table, take},
     machine,
 };
-use crate::{products::Products, run};
+use crate::products::{Products, cargo_static};
 
 /// The acts of `ringfence-bench net`, in the order in which it does them.
 const ACTS: [&str; 10] = [
@@ -65,8 +65,7 @@ many were not measured.
 /// When the resolver's benchmark fails.
 pub(super) fn introduction() -> Result<String> {
     println!("bench: the resolver, on this host");
-    let mut cargo = run::cargo();
-    cargo.args(["bench", "--quiet", "-p", "ringfence", "--bench", "resolver"]);
+    let mut cargo = cargo_static(&["bench", "--quiet", "-p", "ringfence", "--bench", "resolver"]);
     let output = cargo.output().context("cargo bench")?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said = String::from_utf8(output.stdout)?;

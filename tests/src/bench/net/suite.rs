@@ -82,7 +82,8 @@ pub(crate) fn run(rounds: &str) -> io::Result<()> {
             wait_until_detached()?;
         }
     }
-    for (name, policy, _) in &policies {
+    // Rules about names take nothing of a connection, and networks what they take in every hook.
+    for (name, policy, _) in &policies[..2] {
         let mut client = Client::governed(policy)?;
         client.count_hooks(name)?;
         client.end()?;
