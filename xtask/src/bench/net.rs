@@ -39,7 +39,7 @@ is governed. No driver has a part in it, so that a ratio is larger than over a n
 | `datagram` | 32 bytes by `sendto`; the server sends them back; `recv` |
 | `connected` | the same by `send` on a connected socket |
 | `message` | 32 bytes over a TCP connection that is open, and back |
-| `refused` | `socket`, a `connect` that fails, `close`: without a boundary for want of a listener, under one by the policy, which is told |
+| `refused` | `socket`, a `connect` that fails, `close`: without a boundary for want of a listener, under one by the policy, which is told. The agent takes what it is told many at a time, so that single measurements of this act differ |
 
 With `-name` the address is open because a name that a rule about hosts allows stands for it, which
 the client has asked the resolver for; without, because a rule lists it.
@@ -47,8 +47,8 @@ the client has asked the resolver for; without, because a rule lists it.
 | Case | The policy |
 |---|---|
 | not governed | a scope is in force, and the client is outside |
-| 10 rules | 8 networks beside the rule about the address, and the rule about the name |
-| 100,000 networks | networks that none of the others touches: 200,003 intervals |
+| 10 rules | the rule about the address, the rule about the name, and 8 host patterns |
+| 100,000 networks | networks of which none touches another: about 200,000 intervals |
 | 10,000 host patterns | `*.host-N.example.org` |
 | all of these, N addresses | both, and so many addresses installed by lookups inside the scope before |
 
