@@ -193,6 +193,14 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
     })
 }
 
+/// Whether the current task is in the scope's cgroup, so that the LSM hooks judge it.
+#[inline(always)]
+fn is_member() -> bool {
+    // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
+    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(setting!(cgroup_level) as i32) };
+    ancestor == setting!(cgroup)
+}
+
 /// Judges a socket of the scope's cgroup, whoever uses it: 1 lets it go on.
 #[inline(always)]
 fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 {
@@ -200,6 +208,14 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     let (port, kind) = unsafe { ((*ctx.sock_addr).user_port, (*ctx.sock_addr).type_) };
     let protocol = if kind == STREAM as u32 { Protocol::Tcp } else { Protocol::Udp };
     let port = u16::from_be(port as u16);
+    let to_loopback = protocol == Protocol::Tcp && address.is_loopback();
+    // A datagram socket that is connected remembers the name by which it was, for as long as it is.
+    let sends_at_once = protocol == Protocol::Tcp || action == Action::Send;
+    if sends_at_once && !to_loopback && is_member() {
+        // The LSM hook has just let it go to the same address, and the packet that follows at once
+        // is judged again: a third answer would cost as much as these.
+        return 1;
+    }
     if is_ordering(action, protocol, port) {
         return 1;
     }
@@ -214,14 +230,11 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     if decision.verdict == Verdict::Allow {
         return 1;
     }
-    let to_loopback = protocol == Protocol::Tcp && address.is_loopback();
     if to_loopback && is_own_listener(ctx, address, port) {
         return 1;
     }
     // What a member of the scope does elsewhere is told by the LSM hook that ran before.
-    // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
-    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(setting!(cgroup_level) as i32) };
-    if decision.verdict == Verdict::Deny || to_loopback || ancestor != setting!(cgroup) {
+    if decision.verdict == Verdict::Deny || to_loopback || !is_member() {
         emit::unlabelled(action, decision, EPERM, &to.destination());
     }
     (decision.verdict != Verdict::Deny) as i32
@@ -285,22 +298,6 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
     judge_v6(&ctx, Action::Send)
 }
 
-/// A packet, where it goes, and whether the destination is to be judged: not that of a connection
-/// that was judged when it was opened. `Err` for what is neither TCP nor UDP or cannot be read, and
-/// `None` for a packet to the resolver.
-#[inline(always)]
-fn peer(ctx: &SkBuffContext) -> Result<Option<(Packet, Peer, bool)>, i64> {
-    let packet = Packet::parse(ctx)?;
-    let (address, port) = packet.target(ctx)?;
-    if redirect::is_question(ctx, packet, (address, port)) {
-        return Ok(None);
-    }
-    // To loopback, `connect4` and `connect6` have judged with what is not seen here.
-    let protocol = packet.protocol;
-    let is_open = protocol == Protocol::Tcp && (!packet.opens(ctx)? || address.is_loopback());
-    Ok(Some((packet, Peer { address, port, protocol }, !is_open)))
-}
-
 /// What becomes of a packet. Questions to name servers that were not led to the resolver come
 /// from sockets that named their server before they were the scope's.
 #[inline(always)]
@@ -327,15 +324,29 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
     if !egress::governs(&table) {
         return 1;
     }
-    let (packet, to, is_judged) = match peer(&ctx) {
-        Ok(None) => return 1,
-        Ok(Some(packet)) => packet,
-        Err(_) => return answer(socket::decide(&table, 0, 0, 0), NOWHERE),
-    };
-    if is_judged && answer(decide_packet(&ctx, &table, to), to.destination()) == 0 {
-        return 0;
+    judge_packet(&ctx, &table).unwrap_or_else(|_| answer(socket::decide(&table, 0, 0, 0), NOWHERE))
+}
+
+/// Judges a packet: 1 lets it go on; `Err` for what is neither TCP nor UDP or cannot be read.
+#[inline(always)]
+fn judge_packet(ctx: &SkBuffContext, table: &Table) -> Result<i32, i64> {
+    let packet = Packet::parse(ctx)?;
+    let protocol = packet.protocol;
+    // First, since most packets are of connections that are open.
+    if protocol == Protocol::Tcp && !packet.opens(ctx)? {
+        return Ok(server_name::judge(ctx, table, packet));
     }
-    if to.protocol == Protocol::Tcp { server_name::judge(&ctx, &table, packet, to) } else { 1 }
+    let (address, port) = packet.target(ctx)?;
+    if redirect::is_question(ctx, packet, (address, port)) {
+        return Ok(1);
+    }
+    let to = Peer { address, port, protocol };
+    // To loopback, `connect4` and `connect6` have judged with what is not seen here.
+    let is_judged = protocol == Protocol::Udp || !address.is_loopback();
+    if is_judged && answer(decide_packet(ctx, table, to), to.destination()) == 0 {
+        return Ok(0);
+    }
+    Ok(if protocol == Protocol::Tcp { server_name::judge(ctx, table, packet) } else { 1 })
 }
 
 /// What becomes of a packet; tells of what is refused. In observe mode the socket's own hooks have

@@ -17,16 +17,16 @@ impl Packet {
     /// Reads the header of IP; `Err` for what is neither TCP nor UDP or cannot be read.
     #[inline(always)]
     pub(crate) fn parse(ctx: &SkBuffContext) -> Result<Self, i64> {
-        let first: u8 = ctx.load(0)?;
-        let (source, is_v4, transport, next) = match first >> 4 {
+        // All at once, since each load is a call: what either header has in its first bytes.
+        let head: [u8; 10] = ctx.load(0)?;
+        let (source, is_v4, transport, next) = match head[0] >> 4 {
             4 => {
-                let fragment: u16 = ctx.load(6)?;
-                if u16::from_be(fragment) & 0x1fff != 0 {
+                if u16::from_be_bytes([head[6], head[7]]) & 0x1fff != 0 {
                     return Err(0);
                 }
-                (12, true, ((first & 15) * 4) as usize, ctx.load::<u8>(9)?)
+                (12, true, ((head[0] & 15) * 4) as usize, head[9])
             }
-            6 => (8, false, 40, ctx.load::<u8>(6)?),
+            6 => (8, false, 40, head[6]),
             _ => return Err(0),
         };
         let protocol = match next {

@@ -123,15 +123,20 @@ impl Stream for Content {
     }
 }
 
-/// Judges a packet of TCP that goes to `to`: 1 lets it go on.
+/// Judges a packet of TCP: 1 lets it go on.
 #[inline(always)]
-pub(crate) fn judge(ctx: &SkBuffContext, table: &Table, packet: Packet, to: Peer) -> i32 {
+pub(crate) fn judge(ctx: &SkBuffContext, table: &Table, packet: Packet) -> i32 {
     if setting!(checks_names) == 0 {
         return 1;
     }
     let Some(sock) = socket(ctx) else { return 1 };
     let Some(flow) = flow(sock, 0) else { return 1 };
-    if flow.stage == stage::PASSES || !flow.is_to(to) {
+    if flow.stage == stage::PASSES {
+        return 1;
+    }
+    let Ok((address, port)) = packet.target(ctx) else { return 0 };
+    let to = Peer { address, port, protocol: packet.protocol };
+    if !flow.is_to(to) {
         return 1;
     }
     let Ok(segment) = Segment::parse(ctx, packet) else { return 0 };

@@ -1,6 +1,6 @@
 //! The programs that go into virtual machines, built so that they run in any of them.
 
-use std::{path::PathBuf, time::Instant};
+use std::{path::PathBuf, process::Command, time::Instant};
 
 use anyhow::{Result, bail};
 
@@ -30,16 +30,8 @@ impl Products {
         println!("build: ringfence and its tests, statically linked");
         let start = Instant::now();
         let directory = run::cargo_target_directory();
-        let mut cargo = run::cargo();
-        cargo
-            .args(["build", "--release", "-p", "ringfence", "-p", "ringfence-tests"])
-            // With a target of its own, the flags are for the programs alone: build scripts and
-            // procedural macros cannot be static.
-            .args(["--target", TARGET, "--target-dir"])
-            .arg(&directory)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS");
-        run::run(&mut cargo)?;
+        let words = ["build", "--release", "-p", "ringfence", "-p", "ringfence-tests"];
+        run::run(&mut cargo_static(&words))?;
         println!("build: done in {} s", start.elapsed().as_secs());
 
         let program = |name: &str| {
@@ -67,4 +59,19 @@ impl Products {
             (run::root().join("examples"), "/examples".into()),
         ]
     }
+}
+
+/// Cargo with words after which options may come, for programs that are linked statically. What is
+/// built so is built once, whatever it is for.
+pub(crate) fn cargo_static(words: &[&str]) -> Command {
+    let mut cargo = run::cargo();
+    cargo
+        .args(words)
+        // With a target of its own, the flags are for the programs alone: build scripts and
+        // procedural macros cannot be static.
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(run::cargo_target_directory())
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo
 }

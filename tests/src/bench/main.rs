@@ -6,12 +6,16 @@
 //! ringfence-bench fs open|refused          opens and closes files, at each depth
 //! ringfence-bench landlock RULES open|refused
 //!                                          the same under as many Landlock rules
+//! ringfence-bench net suite ROUNDS         the same for acts on the network
+//! ringfence-bench net serve                the other side of these
+//! ringfence-bench net acts ERRNO [RULES]   does acts that it is told, under Landlock rules or not
 //! ```
 //!
 //! It is run in an emulator whose clock counts instructions: what it prints as nanoseconds are
 //! instructions, the same on every machine.
 
 mod landlock;
+mod net;
 mod suite;
 
 use std::{
@@ -37,6 +41,10 @@ fn main() -> ExitCode {
         ["suite", rounds, profile @ ..] => suite::run(rounds, profile.first().map(Path::new)),
         ["fs", act] => measure(act),
         ["landlock", rules, act] => confine(rules, act).and_then(|()| measure(act)),
+        ["net", "suite", rounds] => net::suite::run(rounds),
+        ["net", "serve"] => net::server::serve(),
+        ["net", "acts", refusal] => net::client(refusal),
+        ["net", "acts", refusal, rules] => net::confine(rules).and_then(|()| net::client(refusal)),
         _ => Err(io::Error::other("see the source for its commands")),
     };
     match done {

@@ -13,11 +13,11 @@ use ringfence_tests::loaded;
 
 use crate::{DEPTHS, file};
 
-const RINGFENCE: &str = "/usr/local/bin/ringfence";
-const BENCH: &str = "/usr/local/bin/ringfence-bench";
+pub(crate) const RINGFENCE: &str = "/usr/local/bin/ringfence";
+pub(crate) const BENCH: &str = "/usr/local/bin/ringfence-bench";
 /// Where everything runs that is not in a scope: as deep as a scope is, since the kernel accounts
 /// for what is used in a cgroup.
-const CGROUP: &str = "/sys/fs/cgroup/bench/case";
+pub(crate) const CGROUP: &str = "/sys/fs/cgroup/bench/case";
 /// Numbers of rules.
 const RULES: [usize; 2] = [10, 10_000];
 
@@ -147,7 +147,7 @@ fn governed(policy: &Path, words: &[&str]) -> io::Result<String> {
 }
 
 /// Waits until the kernel has detached the programs of what has ended, and freed them.
-fn wait_until_detached() -> io::Result<()> {
+pub(crate) fn wait_until_detached() -> io::Result<()> {
     while !loaded::programs()?.is_empty() {
         thread::sleep(Duration::from_millis(50));
     }
@@ -164,10 +164,10 @@ fn output(command: &mut Command) -> io::Result<String> {
 }
 
 /// A scope in which nothing happens.
-struct Beside(Child);
+pub(crate) struct Beside(Child);
 
 impl Beside {
-    fn start(policy: &Path) -> io::Result<Self> {
+    pub(crate) fn start(policy: &Path) -> io::Result<Self> {
         let mut command = Command::new(RINGFENCE);
         command.args(["run", "--policy"]).arg(policy).args(["--", "sleep", "1000"]);
         let child = command.spawn()?;
@@ -184,7 +184,7 @@ impl Beside {
         Ok(Self(child))
     }
 
-    fn end(mut self) -> io::Result<()> {
+    pub(crate) fn end(mut self) -> io::Result<()> {
         let process = libc::pid_t::try_from(self.0.id()).map_err(io::Error::other)?;
         // SAFETY: no memory is involved; the process is our child.
         unsafe { libc::kill(process, libc::SIGTERM) };
