@@ -327,10 +327,15 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
     judge_packet(&ctx, &table).unwrap_or_else(|_| answer(socket::decide(&table, 0, 0, 0), NOWHERE))
 }
 
-/// Judges a packet: 1 lets it go on; `Err` for what is neither TCP nor UDP or cannot be read.
+/// Judges a packet: 1 lets it go on; `Err` for what is neither TCP nor UDP, is routed by options,
+/// or cannot be read.
 #[inline(always)]
 fn judge_packet(ctx: &SkBuffContext, table: &Table) -> Result<i32, i64> {
     let packet = Packet::parse(ctx)?;
+    if !packet.is_plain {
+        // A source route, for one: it would lead a connection that is open by any machine.
+        return Err(0);
+    }
     let protocol = packet.protocol;
     // First, since most packets are of connections that are open.
     if protocol == Protocol::Tcp && !packet.opens(ctx)? {

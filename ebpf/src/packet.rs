@@ -8,25 +8,28 @@ use ringfence_common::{Address, egress::Protocol};
 pub(crate) struct Packet {
     source: usize,
     is_v4: bool,
+    /// IPv4's header has no options, which may route the packet by another machine.
+    pub(crate) is_plain: bool,
     /// Where the header of TCP or UDP begins.
     pub(crate) transport: usize,
     pub(crate) protocol: Protocol,
 }
 
 impl Packet {
-    /// Reads the header of IP; `Err` for what is neither TCP nor UDP or cannot be read.
+    /// Reads the header of IP; `Err` for what is neither TCP nor UDP, has headers of IPv6 between,
+    /// or cannot be read.
     #[inline(always)]
     pub(crate) fn parse(ctx: &SkBuffContext) -> Result<Self, i64> {
         // All at once, since each load is a call: what either header has in its first bytes.
         let head: [u8; 10] = ctx.load(0)?;
-        let (source, is_v4, transport, next) = match head[0] >> 4 {
+        let (source, is_v4, words, next) = match head[0] >> 4 {
             4 => {
                 if u16::from_be_bytes([head[6], head[7]]) & 0x1fff != 0 {
                     return Err(0);
                 }
-                (12, true, ((head[0] & 15) * 4) as usize, head[9])
+                (12, true, head[0] & 15, head[9])
             }
-            6 => (8, false, 40, head[6]),
+            6 => (8, false, 10, head[6]),
             _ => return Err(0),
         };
         let protocol = match next {
@@ -34,7 +37,8 @@ impl Packet {
             17 => Protocol::Udp,
             _ => return Err(0),
         };
-        Ok(Self { source, is_v4, transport, protocol })
+        let transport = (words * 4) as usize;
+        Ok(Self { source, is_v4, is_plain: !is_v4 || words == 5, transport, protocol })
     }
 
     /// The address that stands at an offset.

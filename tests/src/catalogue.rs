@@ -14,6 +14,7 @@ mod links;
 mod metadata;
 mod mounts;
 mod names;
+mod network;
 mod odd;
 mod opening;
 mod page;
@@ -23,6 +24,7 @@ mod serving;
 mod unix;
 mod uring;
 
+pub use network::{NETWORK, Tried};
 pub use page::markdown;
 
 /// Every family of ways out, in the order of the page.

@@ -42,7 +42,8 @@ mod words;
 
 use std::process::ExitCode;
 
-use harness::Options;
+use harness::{Failure, Options};
+use ringfence_tests::catalogue::{NETWORK, Tried};
 
 /// What the program was started for.
 const USAGE: &str = "usage: ringfence-vm-tests --environment \
@@ -95,7 +96,21 @@ fn tests() -> Vec<harness::Test> {
         kill::TESTS,
         elsewhere::TESTS,
         container::TESTS,
+        &[CITED],
         &names::tests(),
     ]
     .concat()
 }
+
+/// The page of ways out cites tests by their sentences.
+const CITED: harness::Test =
+    ("every way over the network is tried by a test that there is", |_| {
+        let tests = tests();
+        let is_missing = |way: &&Tried| !tests.iter().any(|test| test.0 == way.test);
+        match NETWORK.iter().find(is_missing) {
+            None => Ok(()),
+            Some(way) => {
+                Err(Failure::new(format!("there is no test \u{201c}{}\u{201d}", way.test)))
+            }
+        }
+    });

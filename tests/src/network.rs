@@ -21,6 +21,7 @@ use crate::{
 /// All of them.
 pub(crate) const TESTS: &[Test] = &[
     ("only listed destinations are reached, by whatever call and in whatever words", destinations),
+    ("no packet is routed by options to where no rule lets it go", routes),
     ("sockets that are not TCP, UDP or Unix are not made", sockets),
     (
         "a socket from outside reaches nothing more, and a program may pass its own on",
@@ -34,6 +35,7 @@ egress:
   - { cidr: "127.0.0.1/32", ports: [8080], protocol: tcp }
   - { cidr: "127.0.0.1/32", ports: [5300], protocol: udp }
   - { cidr: "::1/128", ports: [8080], protocol: tcp }
+  - { cidr: "::1/128", ports: [5300], protocol: udp }
   - { cidr: "127.0.0.8/29", ports: ["8000-8999"] }
   - { cidr: "127.0.0.9/32", deny: true }
 "#;
@@ -137,6 +139,19 @@ fn destinations(context: &mut Context) -> Result<(), Failure> {
     let heard = heard.lock().map_err(|_| Failure::new("the UDP server panicked"))?;
     ensure(heard.iter().any(|text| text == "control"), || "the controls were not heard".into())?;
     ensure(!heard.iter().any(|text| text == "enforce"), || "a refused datagram arrived".into())
+}
+
+fn routes(context: &mut Context) -> Result<(), Failure> {
+    serve()?;
+    let routed = |act: &str| refused(act, EPERM, "send", "forbidden_socket", UNLISTED);
+    let cases = [
+        works("udp-sendto 127.0.0.1 5300"),
+        works("udp-sendto ::1 5300"),
+        routed("udp-routed 127.0.0.1 5300"),
+        routed("udp-routed ::1 5300"),
+    ];
+    // In observe mode nothing is told of single packets.
+    Attack { policy: POLICY, prepare: nothing, observe: false }.run(context, &cases)
 }
 
 fn sockets(context: &mut Context) -> Result<(), Failure> {

@@ -26,6 +26,7 @@ pub(super) const ACTS: &[Act] = &[
     ("udp-sendto", |a| with_socket(a, libc::SOCK_DGRAM, |fd, to| send_to(fd, to, 0))),
     ("udp-mapped", |a| mapped(a, libc::SOCK_DGRAM, |fd, to| send_to(fd, to, 0))),
     ("udp-unspecified", |a| with_socket(a, libc::SOCK_DGRAM, send_to_no_family)),
+    ("udp-routed", |a| with_socket(a, libc::SOCK_DGRAM, send_routed)),
     ("udp-sendmsg", |a| with_socket(a, libc::SOCK_DGRAM, |fd, to| send_messages(fd, to, false))),
     ("udp-sendmmsg", |a| with_socket(a, libc::SOCK_DGRAM, |fd, to| send_messages(fd, to, true))),
     ("socket", socket_of),
@@ -122,6 +123,23 @@ fn send_to(fd: RawFd, to: &To, flags: c_int) -> io::Result<()> {
     // SAFETY: buffer and address are of the lengths given.
     let sent = unsafe { libc::sendto(fd, pointer, length, flags, to.pointer(), to.length()) };
     sys::check(sent as i64).map(drop)
+}
+
+/// Sends by a route of the sender's choice: by a machine that is this one, as far as the test goes.
+fn send_routed(fd: RawFd, to: &To) -> io::Result<()> {
+    /// Loose source and record route (RFC 791, section 3.1), by 127.0.0.1 alone.
+    const ROUTE_V4: [u8; 8] = [131, 7, 4, 127, 0, 0, 1, 0];
+    /// A routing header of type 2 (RFC 6275, section 6.4), by ::1 alone.
+    const ROUTE_V6: [u8; 24] =
+        [0, 2, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let (level, option, route) = match to.family() {
+        libc::AF_INET => (libc::IPPROTO_IP, libc::IP_OPTIONS, &ROUTE_V4[..]),
+        _ => (libc::IPPROTO_IPV6, libc::IPV6_RTHDR, &ROUTE_V6[..]),
+    };
+    let length = route.len() as libc::socklen_t;
+    // SAFETY: the buffer is of the length given.
+    sys::check(unsafe { libc::setsockopt(fd, level, option, route.as_ptr().cast(), length) })?;
+    send_to(fd, to, 0)
 }
 
 /// Connects inside of a send.

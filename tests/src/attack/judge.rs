@@ -131,13 +131,17 @@ impl Judge<'_> {
     }
 }
 
-/// Whether an event is about a packet that came to the port on which an act serves. No process is
-/// known for it.
+/// Whether an event is about a packet: one that came to the port on which an act serves, or one that
+/// an act sent. No process is known for it.
 fn is_packet(event: &Value, act: &str, mode: &str) -> bool {
     /// Where the kernel looks for a port for a socket that has none.
     const CHOSEN: u64 = 32768;
     if event["subject"]["pid"] != 0 {
         return false;
+    }
+    if act.starts_with("udp-routed") {
+        // Where it goes is not looked for.
+        return event["object"].get("port").is_none();
     }
     let Some(port) = event["object"]["port"].as_u64() else { return false };
     let ports = act.split_whitespace().filter_map(|word| word.parse().ok());

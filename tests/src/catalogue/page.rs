@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{BESIDES_HOOKS, End, FAMILIES, Family, Kernel, Refusal, Row};
+use super::{BESIDES_HOOKS, End, FAMILIES, Family, Kernel, NETWORK, Refusal, Row, Tried};
 
 const INTRODUCTION: &str = "\
 # Ways out, and what closes them
@@ -40,6 +40,7 @@ pub fn markdown() -> String {
     for family in FAMILIES {
         write_family(&mut page, family);
     }
+    write_network(&mut page);
     page.push_str(
         "\n## What is not closed\n\nThe tests hold these to be open, so that this list \
                    is true: one that is closed is moved up.\n",
@@ -59,6 +60,17 @@ pub fn markdown() -> String {
         let _ = writeln!(page, "- `{name}`: {meaning}.");
     }
     page
+}
+
+fn write_network(page: &mut String) {
+    page.push_str(
+        "\n## The network\n\nEach by a test of its own, which makes a network of namespaces or \
+         servers on loopback for it, does the same without a boundary first, and runs on every \
+         kernel above.\n\n| Way out | Closed by | Test |\n|---|---|---|\n",
+    );
+    for Tried { way, closed_by, test } in NETWORK {
+        let _ = writeln!(page, "| {way} | {closed_by} | *{test}* |");
+    }
 }
 
 fn place(family: &Family) -> String {
