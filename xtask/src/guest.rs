@@ -76,6 +76,7 @@ const FULL: &[&str] = &[
     "binutils",
     "bzip2",
     "base-files",
+    "bind9-dnsutils",
     "ca-certificates",
     "diffutils",
     "findutils",

@@ -23,6 +23,7 @@ const GUESTS: &[&str] = &[
     "curl",
     "iproute2",
     "python3",
+    "bind9-dnsutils",
     "bzip2",
     "ca-certificates",
     "diffutils",
