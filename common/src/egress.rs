@@ -42,10 +42,16 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// An answer that no name changes.
+    /// The answer of a [`cell`].
     #[inline(always)]
-    const fn of_all(decision: Decision) -> Self {
-        Self { decision, by_default: false }
+    pub fn of(cell: Option<Cell>) -> Self {
+        match cell {
+            Some(cell) => Self {
+                decision: Decision::of(cell, Reason::EgressViolation),
+                by_default: cell.is_by_default(),
+            },
+            None => Self { decision: Decision::deny(Reason::TableCorrupt), by_default: false },
+        }
     }
 }
 
@@ -57,16 +63,21 @@ pub fn answer<I: Image + ?Sized>(
     protocol: Protocol,
     port: u16,
 ) -> Answer {
+    Answer::of(cell(image, address, protocol, port))
+}
+
+/// The cell of [`answer`]; `None` when the image is none.
+#[inline(always)]
+pub fn cell<I: Image + ?Sized>(
+    image: &I,
+    address: Address,
+    protocol: Protocol,
+    port: u16,
+) -> Option<Cell> {
     if !governs(image) {
-        return Answer::of_all(Decision::ALLOW);
+        return Some(Cell::ALLOW);
     }
-    match lookup(image, address, protocol, port) {
-        Some(cell) => Answer {
-            decision: Decision::of(cell, Reason::EgressViolation),
-            by_default: cell.is_by_default(),
-        },
-        None => Answer::of_all(Decision::deny(Reason::TableCorrupt)),
-    }
+    lookup(image, address, protocol, port)
 }
 
 /// Whether a packet or connection may go to this destination while no name stands for it: the

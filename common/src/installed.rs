@@ -110,16 +110,18 @@ pub fn find(value: &Value, now: u64, protocol: Protocol, port: u16) -> Option<Op
     let mut open = match protocol {
         Protocol::Tcp => value.tcp,
         Protocol::Udp => value.udp,
-    };
-    let mut checked = value.checks_name;
-    // 0 for nothing found, else the cell and the bits above it. Not left at the first range that
-    // fits: each way out of the loop is one more that the verifier follows.
-    let mut found = 0_u64;
+    } as u64;
+    let mut checked = value.checks_name as u64;
+    // 0 for nothing found, else the cell and the bits above it. Without a branch, each of which
+    // doubles what the verifier follows: numbers below 0 have their highest bit.
+    let (mut found, mut wanted) = (0_u64, u64::MAX);
     for range in &value.ranges {
-        let fits = open & 1 != 0 && range.first <= port && port <= range.last;
-        if fits && found == 0 {
-            found = FOUND | ((checked & 1) as u64) << 32 | range.cell as u64;
-        }
+        let after_first = (port as u64).wrapping_sub(range.first as u64);
+        let before_last = (range.last as u64).wrapping_sub(port as u64);
+        let fits = open & !((after_first | before_last) >> 63) & 1;
+        let taken = 0_u64.wrapping_sub(fits) & wanted;
+        found |= taken & (FOUND | (checked & 1) << 32 | range.cell as u64);
+        wanted &= !taken;
         open >>= 1;
         checked >>= 1;
     }

@@ -12,8 +12,8 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use ringfence_common::{
-    Decision, Verdict, egress,
-    installed::{Key, Value, find},
+    Cell, Decision, Image as _, Verdict, egress,
+    installed::{Key, Opened, Value, find},
 };
 
 use crate::{kernel::setting, network::Peer, table::Table};
@@ -73,30 +73,42 @@ pub(crate) struct Found {
     pub(crate) checks_name: bool,
 }
 
+/// What stands for no cell.
+const CORRUPT: u64 = u64::MAX;
+
 /// Decides about a destination.
 #[inline(always)]
 pub(crate) fn decide(table: &Table, to: Peer) -> Found {
-    let answer = egress::answer(table, to.address, to.protocol, to.port);
-    let by_default = answer.by_default && answer.decision.verdict != Verdict::Allow;
-    let closed =
-        Found { decision: answer.decision, by_default, by_name: false, checks_name: false };
-    if !by_default {
-        return closed;
+    // A number until it is known what it counts for: else the verifier follows what comes next once
+    // for each answer.
+    let cell = egress::cell(table, to.address, to.protocol, to.port);
+    let number = table.blur(cell.map_or(CORRUPT, |cell| cell.0 as u64));
+    let cell = (number != CORRUPT).then_some(Cell(number as u32));
+    if let Some(cell) = cell
+        && cell.is_by_default()
+        && let Some(found) = opened(to)
+    {
+        return found;
     }
+    let answer = egress::Answer::of(cell);
+    Found {
+        decision: answer.decision,
+        by_default: answer.by_default && answer.decision.verdict != Verdict::Allow,
+        by_name: false,
+        checks_name: false,
+    }
+}
+
+/// What a name that stands for the address opens.
+#[inline(always)]
+fn opened(to: Peer) -> Option<Found> {
     let key = Key::new(setting!(scope), to.address);
-    let Some(value) = INSTALLED.get_ptr(&key) else { return closed };
+    let value = INSTALLED.get_ptr(&key)?;
     // SAFETY: the map's values live until a grace period after the program, and are replaced as a
     // whole; the helper takes no arguments.
-    let found = unsafe { find(&*value, bpf_ktime_get_boot_ns(), to.protocol, to.port) };
-    match found {
-        Some(opened) => Found {
-            decision: opened.decision,
-            by_name: true,
-            checks_name: opened.checks_name,
-            ..closed
-        },
-        None => closed,
-    }
+    let opened = unsafe { find(&*value, bpf_ktime_get_boot_ns(), to.protocol, to.port) }?;
+    let Opened { decision, checks_name } = opened;
+    Some(Found { decision, by_default: true, by_name: true, checks_name })
 }
 
 /// The flow of a socket that the kernel gave; `None` without one, or without memory for it.

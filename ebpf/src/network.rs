@@ -208,6 +208,8 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     let (port, kind) = unsafe { ((*ctx.sock_addr).user_port, (*ctx.sock_addr).type_) };
     let protocol = if kind == STREAM as u32 { Protocol::Tcp } else { Protocol::Udp };
     let port = u16::from_be(port as u16);
+    let Some(table) = table() else { return 0 };
+    let address = table.blurred(address);
     let to_loopback = protocol == Protocol::Tcp && address.is_loopback();
     // A datagram socket that is connected remembers the name by which it was, for as long as it is.
     let sends_at_once = protocol == Protocol::Tcp || action == Action::Send;
@@ -219,7 +221,6 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     if is_ordering(action, protocol, port) {
         return 1;
     }
-    let Some(table) = table() else { return 0 };
     let to = Peer { address, port, protocol };
     let found = installed::decide(&table, to);
     if found.by_name && !installed::remember(redirect::sock(ctx), to, found) {
@@ -331,7 +332,7 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
 /// or cannot be read.
 #[inline(always)]
 fn judge_packet(ctx: &SkBuffContext, table: &Table) -> Result<i32, i64> {
-    let packet = Packet::parse(ctx)?;
+    let packet = Packet::parse(ctx, table)?;
     if !packet.is_plain {
         // A source route, for one: it would lead a connection that is open by any machine.
         return Err(0);
@@ -342,6 +343,7 @@ fn judge_packet(ctx: &SkBuffContext, table: &Table) -> Result<i32, i64> {
         return Ok(server_name::judge(ctx, table, packet));
     }
     let (address, port) = packet.target(ctx)?;
+    let address = table.blurred(address);
     if redirect::is_question(ctx, packet, (address, port)) {
         return Ok(1);
     }

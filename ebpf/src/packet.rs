@@ -1,7 +1,9 @@
 //! The headers of a packet, as far as rules are about them.
 
 use aya_ebpf::programs::SkBuffContext;
-use ringfence_common::{Address, egress::Protocol};
+use ringfence_common::{Address, Image as _, egress::Protocol};
+
+use crate::table::Table;
 
 /// Where a packet's addresses and its transport header stand.
 #[derive(Clone, Copy)]
@@ -19,7 +21,7 @@ impl Packet {
     /// Reads the header of IP; `Err` for what is neither TCP nor UDP, has headers of IPv6 between,
     /// or cannot be read.
     #[inline(always)]
-    pub(crate) fn parse(ctx: &SkBuffContext) -> Result<Self, i64> {
+    pub(crate) fn parse(ctx: &SkBuffContext, table: &Table) -> Result<Self, i64> {
         // All at once, since each load is a call: what either header has in its first bytes.
         let head: [u8; 10] = ctx.load(0)?;
         let (source, is_v4, words, next) = match head[0] >> 4 {
@@ -37,8 +39,11 @@ impl Packet {
             17 => Protocol::Udp,
             _ => return Err(0),
         };
-        let transport = (words * 4) as usize;
-        Ok(Self { source, is_v4, is_plain: !is_v4 || words == 5, transport, protocol })
+        // Numbers that the verifier takes for any: else it follows the rest once for each family.
+        let number = |number: u64| table.blur(number);
+        let (source, is_v4) = (number(source) as usize, number(is_v4 as u64) & 1 != 0);
+        let transport = number(words as u64 * 4) as usize;
+        Ok(Self { source, is_v4, is_plain: !is_v4 || transport == 20, transport, protocol })
     }
 
     /// The address that stands at an offset.

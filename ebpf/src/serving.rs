@@ -29,7 +29,7 @@ use crate::{
     packet::Packet,
     redirect::is_resolver,
     scope::{Task, governed},
-    table::table,
+    table::{Table, table},
 };
 
 /// `TCP_SYN_SENT` (`net/tcp_states.h`): a socket whose connection is not answered yet.
@@ -81,14 +81,15 @@ pub fn socket_accept(ctx: LsmContext) -> i32 {
 /// Where a packet came from, and where it came to; `None` for one of a connection that was judged
 /// when it was opened.
 #[inline(always)]
-fn arrival(ctx: &SkBuffContext) -> Result<Option<(Peer, (Address, u16))>, i64> {
-    let packet = Packet::parse(ctx)?;
+fn arrival(ctx: &SkBuffContext, table: &Table) -> Result<Option<(Peer, (Address, u16))>, i64> {
+    let packet = Packet::parse(ctx, table)?;
     let protocol = packet.protocol;
     if protocol == Protocol::Tcp && !packet.opens(ctx)? {
         return Ok(None);
     }
-    let (address, port) = packet.source(ctx)?;
-    Ok(Some((Peer { address, port, protocol }, packet.target(ctx)?)))
+    let ((address, port), here) = (packet.source(ctx)?, packet.target(ctx)?);
+    let from = Peer { address: table.blurred(address), port, protocol };
+    Ok(Some((from, (table.blurred(here.0), here.1))))
 }
 
 /// Whether a packet was sent by a socket of the scope itself: one of this machine to which an
@@ -133,7 +134,7 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
     if !serving::governs(&table) {
         return 1;
     }
-    let (from, here) = match arrival(&ctx) {
+    let (from, here) = match arrival(&ctx, &table) {
         Ok(None) => return 1,
         Ok(Some(arrival)) => arrival,
         Err(_) => {

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{helpers::generated::bpf_loop, macros::map, maps::Array};
 use ringfence_common::{
-    Image,
+    Address, Image,
     event::PATH_BYTES,
     files::{CORRUPT, Walker},
     image::header,
@@ -43,6 +43,15 @@ impl Table {
         }
         // SAFETY: the value of the map is `image_bytes` long, and the offset was checked.
         Some(unsafe { self.0.add(offset as usize) })
+    }
+}
+
+impl Table {
+    /// The same address, of whose many forms the verifier knows nothing any more: else it follows
+    /// what comes next once for each.
+    #[inline(always)]
+    pub(crate) fn blurred(&self, address: Address) -> Address {
+        Address { high: self.blur(address.high), low: self.blur(address.low) }
     }
 }
 
