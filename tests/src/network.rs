@@ -143,7 +143,7 @@ fn destinations(context: &mut Context) -> Result<(), Failure> {
 
 fn routes(context: &mut Context) -> Result<(), Failure> {
     serve()?;
-    let routed = |act: &str| refused(act, EPERM, "send", "forbidden_socket", UNLISTED);
+    let routed = |act: &str| refused(act, EPERM, "send", "forbidden_socket", By::Any);
     let cases = [
         works("udp-sendto 127.0.0.1 5300"),
         works("udp-sendto ::1 5300"),

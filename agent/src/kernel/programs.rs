@@ -20,8 +20,10 @@ use aya::{
 use ringfence_common::{
     Image as _,
     content::{Key, Pin},
+    egress,
     image::header,
     layout::{ABSENT, Layout, Settings, kfunc},
+    serving,
 };
 use zerocopy::IntoBytes;
 
@@ -106,6 +108,12 @@ fn settings(btf: &Btf, scope: ScopeId, policy: Loaded<'_>) -> Result<Settings> {
         pins: u32::try_from(policy.contents.len()).context("too many files are pinned")?,
         spare: [0; Settings::SPARE],
     })
+}
+
+/// Whether the control group's hooks have anything to judge. They are half of what the kernel
+/// verifies at a start.
+fn governs_network(image: &[u8]) -> bool {
+    egress::governs(image) || serving::governs(image)
 }
 
 /// Whether the policy has a rule about names: its automaton has a state beside the dead one.
@@ -235,7 +243,12 @@ impl Programs {
             let map = this.object.map(name).with_context(|| format!("no map {name}"))?;
             map.pin(pins.join(name)).with_context(|| format!("pinning {name}"))?;
         }
+        let has_network = governs_network(policy.image);
         for hook in HOOKS {
+            if !has_network && !matches!(hook.attachment, Attachment::SecurityModule) {
+                tell(hook, Ok("nothing to judge"));
+                continue;
+            }
             if let Some(otherwise) = hook.otherwise
                 && !hooks.contains(hook.name)
             {
