@@ -6,7 +6,9 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_SK_STORAGE_GET_F_CREATE},
     btf_maps::SkStorage,
-    helpers::generated::{bpf_ktime_get_boot_ns, bpf_sk_fullsock, bpf_sk_storage_get},
+    helpers::generated::{
+        bpf_ktime_get_boot_ns, bpf_sk_fullsock, bpf_sk_storage_delete, bpf_sk_storage_get,
+    },
     macros::{btf_map, map},
     maps::HashMap,
     programs::SkBuffContext,
@@ -135,6 +137,13 @@ pub(crate) fn remember(sock: *mut c_void, to: Peer, found: Found) -> bool {
         first: 0,
     };
     true
+}
+
+/// Forgets where a socket was let to.
+#[inline(always)]
+pub(crate) fn forget(sock: *mut c_void) {
+    // SAFETY: the loader puts the map's address here, and the kernel gave the socket.
+    unsafe { bpf_sk_storage_delete((&raw const FLOWS).cast_mut().cast(), sock) };
 }
 
 /// The flow of a packet's socket, if it is to or from there.

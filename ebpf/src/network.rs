@@ -211,6 +211,11 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
     let Some(table) = table() else { return 0 };
     let address = table.blurred(address);
     let to_loopback = protocol == Protocol::Tcp && address.is_loopback();
+    if protocol == Protocol::Tcp && setting!(checks_names) != 0 {
+        // A socket may be connected anew: what the connection before has named is no word for this
+        // one.
+        installed::forget(redirect::sock(ctx));
+    }
     // A datagram socket that is connected remembers the name by which it was, for as long as it is.
     let sends_at_once = protocol == Protocol::Tcp || action == Action::Send;
     if sends_at_once && !to_loopback && is_member() {

@@ -3,11 +3,16 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket},
+    os::fd::AsRawFd as _,
     thread,
     time::{Duration, Instant},
 };
 
-use super::{Act, Trouble, argument, parsed};
+use super::{
+    Act, Trouble, argument,
+    network::{To, connect},
+    parsed,
+};
 use crate::{
     names::{
         dns::{Answer, Question, type_called},
@@ -28,6 +33,7 @@ pub(super) const ACTS: &[Act] = &[
     ("send-raw", send_raw),
     ("hold", hold),
     ("tls", tls_hello),
+    ("tls-again", tls_again),
     ("tls-plain", tls_plain),
 ];
 
@@ -266,6 +272,24 @@ fn tls_hello(a: Arguments) -> Done {
     let name = (name != "-").then_some(name.as_str());
     let bytes = hello(name, parsed(a, 3)?);
     in_pieces(&host, port, &bytes, parsed(a, 4)?)
+}
+
+/// Says hello with a first name, dissolves the connection, connects the same socket to the same
+/// place again, and says hello with a second name: the host to connect to, the port, the names.
+fn tls_again(a: Arguments) -> Done {
+    let (host, port, first, second) = (word(a, 0)?, parsed(a, 1)?, word(a, 2)?, word(a, 3)?);
+    let places = places(&host, port, "4")?;
+    let to = places.first().ok_or_else(|| Trouble::Other("the name has no address".into()))?;
+    let mut stream = TcpStream::connect(to)?;
+    stream.write_all(&hello(Some(&first), 0))?;
+    let said = line(&mut stream)?;
+    // What a client says next (`client_key_exchange`): its name is settled from here on.
+    stream.write_all(&[22, 3, 3, 0, 4, 16, 0, 0, 0])?;
+    thread::sleep(Duration::from_millis(50));
+    connect(stream.as_raw_fd(), &To::nowhere())?;
+    connect(stream.as_raw_fd(), &To::new(to.ip(), to.port()))?;
+    stream.write_all(&hello(Some(&second), 0))?;
+    Ok(format!("{said}, {}", line(&mut stream)?))
 }
 
 /// Says something that is not TLS.

@@ -51,7 +51,7 @@ pub(super) struct To {
 }
 
 impl To {
-    fn new(address: IpAddr, port: u16) -> Self {
+    pub(super) fn new(address: IpAddr, port: u16) -> Self {
         let mut bytes = [0; 28];
         bytes[2..4].copy_from_slice(&port.to_be_bytes());
         let (family, length) = match address {
@@ -66,6 +66,11 @@ impl To {
         };
         bytes[..2].copy_from_slice(&(family as u16).to_ne_bytes());
         Self { bytes, length }
+    }
+
+    /// The address of no family, to which connecting dissolves a connection.
+    pub(super) const fn nowhere() -> Self {
+        Self { bytes: [0; 28], length: 16 }
     }
 
     pub(super) fn pointer(&self) -> *const libc::sockaddr {
@@ -105,7 +110,7 @@ fn mapped(a: Arguments, kind: c_int, act: impl FnOnce(RawFd, &To) -> io::Result<
     Ok(String::new())
 }
 
-fn connect(fd: RawFd, to: &To) -> io::Result<()> {
+pub(super) fn connect(fd: RawFd, to: &To) -> io::Result<()> {
     // SAFETY: the address is of the length given.
     sys::check(unsafe { libc::connect(fd, to.pointer(), to.length()) }).map(drop)
 }

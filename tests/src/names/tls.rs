@@ -11,6 +11,7 @@ use crate::harness::{Context, Failure, Test, ensure};
 pub(super) const TESTS: &[Test] = &[
     ("a name that is allowed passes at a shared address, however it comes in pieces", allowed),
     ("another name at the same address, no name or no TLS is cut before the server sees any", cut),
+    ("a socket that is connected anew to the same place is checked anew", again),
     ("a rule without the check of names lets through what is no TLS", off),
     ("in observe mode other names at a shared address pass and are told of", observed),
 ];
@@ -79,6 +80,23 @@ fn cut(context: &mut Context) -> Result<(), Failure> {
     let ended = govern(context, POLICY, &cases)?;
     let heard: Vec<_> = network.notes.take().into_iter().filter(is_of_tls).collect();
     expect(&ended, heard.is_empty(), &format!("the server got {heard:?}"))
+}
+
+fn again(context: &mut Context) -> Result<(), Failure> {
+    const OTHER: &[u8] = b"two.example.net";
+    let network = Network::make(Client::Namespace)?;
+    let act = "tls-again one.example.net 443 one.example.net two.example.net";
+    let cases = [closed(act, Comes::ToNothing, TOLD)];
+    let is_other = |one: &super::servers::Arrival| {
+        is_of_tls(one) && one.bytes.windows(OTHER.len()).any(|bytes| bytes == OTHER)
+    };
+    control(context, &cases)?;
+    let heard = network.notes.take().iter().any(is_other);
+    ensure(heard, || "the control was not heard".to_owned())?;
+    let ended = govern(context, POLICY, &cases)?;
+    let heard = network.notes.take();
+    let first = heard.iter().any(is_of_tls);
+    expect(&ended, first && !heard.iter().any(is_other), &format!("the server got {heard:?}"))
 }
 
 /// Whether a server of TLS got any byte.
