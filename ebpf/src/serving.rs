@@ -146,7 +146,7 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
             return 1;
         }
     };
-    if is_resolver(from.address, from.port) {
+    if from.protocol == Protocol::Udp && is_resolver(from.address, from.port) {
         return 1;
     }
     // As a number that the verifier takes for any: else it follows what comes next once for each
