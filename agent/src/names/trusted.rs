@@ -4,12 +4,12 @@ use std::{fs, net::SocketAddr, path::Path, time::SystemTime};
 
 use anyhow::{Context as _, Result};
 use ringfence_agent::resolver::{PORT, SYSTEM_FILE, Servers};
-use ringfence_common::{Right, Verdict};
+use ringfence_common::{Right, Verdict, egress::Protocol as Transport};
 use ringfence_policy::{
     Boundary,
     boundary::{Effect, Protocol, Target},
     compile::Tables,
-    question::about_path,
+    question::{about_address, about_path},
 };
 
 /// The servers, which change when the machine's network does.
@@ -28,8 +28,11 @@ impl Trusted {
     ///
     /// When there is a file that cannot be read.
     pub(super) fn read(boundaries: &[Boundary], tables: &Tables) -> Result<(Self, Servers)> {
-        let this =
-            Self { listed: listed(boundaries), is_followed: !may_change(tables), changed: time() };
+        let this = Self {
+            listed: listed(boundaries, tables),
+            is_followed: !may_change(tables),
+            changed: time(),
+        };
         Ok((this, Servers::read(Path::new(SYSTEM_FILE)).context(SYSTEM_FILE)?))
     }
 
@@ -66,8 +69,10 @@ fn may_change(tables: &Tables) -> bool {
     })
 }
 
-/// The servers that rules list by address with port 53: these may be asked, like the system's.
-fn listed(boundaries: &[Boundary]) -> Vec<SocketAddr> {
+/// The servers that rules list by address with port 53, if all documents allow it: these may be
+/// asked, like the system's. Who answers chooses the addresses that a name opens, so that one
+/// document must not name a server for the others.
+fn listed(boundaries: &[Boundary], tables: &Tables) -> Vec<SocketAddr> {
     let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
     egress
         .flat_map(|egress| &egress.rules)
@@ -82,6 +87,10 @@ fn listed(boundaries: &[Boundary]) -> Vec<SocketAddr> {
                 is_one.then(|| SocketAddr::new(network.ip(), PORT))
             }
             Target::Host(_) => None,
+        })
+        .filter(|server| {
+            let decision = about_address(tables, server.ip(), PORT, Transport::Udp);
+            decision.verdict == Verdict::Allow
         })
         .collect()
 }
@@ -120,8 +129,22 @@ mod tests {
             - { cidr: \"9.9.9.13\", ports: [53], deny: true }\n\
             - { cidr: \"9.9.8.0/24\", ports: [53] }\n\
             - { host: \"dns.example.com\", ports: [53] }\n";
-        let servers: Vec<String> =
-            listed(&[boundary(text)]).iter().map(ToString::to_string).collect();
-        assert_eq!(servers, ["9.9.9.9:53", "[2620:fe::fe]:53"]);
+        assert_eq!(servers(&[text]), ["9.9.9.9:53", "[2620:fe::fe]:53"]);
+    }
+
+    #[test]
+    fn a_server_may_be_asked_only_if_all_documents_allow_it() {
+        let first = "boundary: 1\negress:\n\
+            - { cidr: \"9.9.9.9\", ports: [53] }\n\
+            - { cidr: \"9.9.9.10\", ports: [53] }\n";
+        let second = "boundary: 1\negress:\n  - { cidr: \"9.9.9.8/31\", ports: [53] }\n";
+        let silent = "boundary: 1\nfiles: []\n";
+        assert_eq!(servers(&[first, second, silent]), ["9.9.9.9:53"]);
+    }
+
+    fn servers(documents: &[&str]) -> Vec<String> {
+        let boundaries: Vec<Boundary> = documents.iter().map(|text| boundary(text)).collect();
+        let tables = compile(&boundaries, &Default::default()).unwrap();
+        listed(&boundaries, &tables).iter().map(ToString::to_string).collect()
     }
 }
