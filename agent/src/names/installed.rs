@@ -41,6 +41,7 @@ struct State {
 }
 
 /// What some name opens at an address.
+#[derive(Clone)]
 struct Part {
     grants: Vec<Grant>,
     /// Nanoseconds on the clock of [`Value::expires`].
@@ -67,7 +68,9 @@ impl Installed {
             return Err(NotInstalled::Full);
         }
         let expires = now.saturating_add(nanoseconds(lifetime));
-        addresses.iter().try_for_each(|(address, grants)| state.add(*address, grants, expires))
+        addresses.iter().try_for_each(|(address, grants)| {
+            state.add(*address, Part { grants: grants.clone(), expires }, now)
+        })
     }
 
     /// Takes out what ends.
@@ -82,35 +85,23 @@ impl Installed {
 }
 
 impl State {
-    fn add(&mut self, address: IpAddr, grants: &[Grant], expires: u64) -> Result<(), NotInstalled> {
+    fn add(&mut self, address: IpAddr, part: Part, now: u64) -> Result<(), NotInstalled> {
         let key = key(address);
-        let parts = self.entries.entry(key).or_default();
-        match parts.iter_mut().find(|part| part.grants == grants) {
-            Some(part) if part.expires >= expires => {}
-            Some(part) => part.expires = expires,
-            None => parts.push(Part { grants: grants.to_vec(), expires }),
-        }
-        let Some(value) = union(parts) else {
-            parts.retain(|part| part.grants != grants);
-            return Err(NotInstalled::Full);
-        };
-        match self.kernel.insert(key, bytes(&value), 0) {
-            Ok(()) => Ok(()),
-            Err(_) => {
-                self.entries.remove(&key);
-                // It may hold what was there before, which ends by itself.
-                let _ = self.kernel.remove(&key);
-                Err(NotInstalled::Failed)
-            }
-        }
+        // What ends about now would end the new entry too, at once.
+        let before = self.entries.get(&key).into_iter().flatten();
+        let mut parts: Vec<Part> = before.filter(|part| part.lasts(now)).cloned().collect();
+        join(&mut parts, part);
+        let value = union(&parts).ok_or(NotInstalled::Full)?;
+        self.kernel.insert(key, bytes(&value), 0).map_err(|_| NotInstalled::Failed)?;
+        self.entries.insert(key, parts);
+        Ok(())
     }
 
     fn sweep(&mut self, now: u64) {
-        let soon = now.saturating_add(nanoseconds(AHEAD));
         let kernel = &mut self.kernel;
         self.entries.retain(|key, parts| {
             let before = parts.len();
-            parts.retain(|part| part.expires > soon);
+            parts.retain(|part| part.lasts(now));
             if parts.len() == before {
                 return true;
             }
@@ -123,6 +114,21 @@ impl State {
             let _ = kernel.remove(key);
             false
         });
+    }
+}
+
+impl Part {
+    /// Whether it does not end about now.
+    const fn lasts(&self, now: u64) -> bool {
+        self.expires > now.saturating_add(nanoseconds(AHEAD))
+    }
+}
+
+/// Adds a part to those of other names; what opens the same lasts as long as its longest.
+fn join(parts: &mut Vec<Part>, part: Part) {
+    match parts.iter_mut().find(|one| one.grants == part.grants) {
+        Some(one) => one.expires = one.expires.max(part.expires),
+        None => parts.push(part),
     }
 }
 
@@ -148,8 +154,10 @@ fn bytes(value: &Value) -> [u8; size_of::<Value>()] {
     bytes
 }
 
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+#[expect(clippy::cast_possible_truncation, reason = "cut to what fits before")]
+const fn nanoseconds(time: Duration) -> u64 {
+    let nanoseconds = time.as_nanos();
+    if nanoseconds > u64::MAX as u128 { u64::MAX } else { nanoseconds as u64 }
 }
 
 /// The time on the kernel programs' clock, `bpf_ktime_get_boot_ns`.
@@ -190,6 +198,28 @@ mod tests {
         let value = union(&parts[..2]).unwrap();
         let at = find(&value, 0, Protocol::Tcp, 443).unwrap();
         assert!(at.decision.verdict == Verdict::Allow && at.checks_name);
+    }
+
+    #[test]
+    fn names_that_open_the_same_are_one_part_and_the_longest_time_counts() {
+        let part =
+            |port, expires| Part { grants: vec![grant(port, Verdict::Allow, true)], expires };
+        let mut parts = Vec::new();
+        for one in [part(443, 20), part(443, 30), part(443, 10), part(80, 40)] {
+            join(&mut parts, one);
+        }
+        let parts: Vec<(u16, u64)> =
+            parts.iter().map(|part| (*part.grants[0].ports.start(), part.expires)).collect();
+        assert_eq!(parts, [(443, 30), (80, 40)]);
+    }
+
+    #[test]
+    fn a_part_lasts_no_longer_than_its_entry_can_be_written_in_time() {
+        let part = |expires| Part { grants: Vec::new(), expires };
+        let ahead = nanoseconds(AHEAD);
+        assert!(part(5 + ahead + 1).lasts(5));
+        assert!(!part(5 + ahead).lasts(5));
+        assert!(!part(u64::MAX).lasts(u64::MAX));
     }
 
     #[test]
