@@ -46,8 +46,8 @@ pub(crate) struct Cgroup {
     pub(crate) name: String,
     /// Its identifier to the kernel.
     pub(crate) id: u64,
-    /// Its depth below the root of the hierarchy.
-    pub(crate) level: u32,
+    /// The identifier of the cgroup that all scopes are in.
+    pub(crate) parent: u64,
 }
 
 impl Cgroup {
@@ -58,6 +58,7 @@ impl Cgroup {
     /// When there is one of this name already, or the kernel refuses.
     pub(crate) fn create(scope: &str) -> Result<Self> {
         let root = hierarchy()?;
+        check_root(&root)?;
         let parent = root.join(PARENT);
         let path = parent.join(scope);
         // Whoever removes the last scope removes the parent as well, perhaps just now.
@@ -72,8 +73,8 @@ impl Cgroup {
         made.with_context(|| path.display().to_string())?;
         // The inode of a cgroup's folder is its identifier (kernfs_node_id).
         let id = fs::metadata(&path)?.ino();
-        let level = own_level(&root)? + 2;
-        Ok(Self { name: format!("/{PARENT}/{scope}"), path, id, level })
+        let parent = fs::metadata(&parent)?.ino();
+        Ok(Self { name: format!("/{PARENT}/{scope}"), path, id, parent })
     }
 
     /// Opens the folder, for attaching programs.
@@ -113,9 +114,9 @@ impl Cgroup {
     }
 }
 
-/// How deep the visible root of the hierarchy is below the kernel's: a container may see only a
-/// part of it, which user space cannot tell; the hierarchy is taken to begin at its root.
-fn own_level(root: &Path) -> Result<u32> {
+/// Checks that this is the root of the kernel's hierarchy, by depth below which the programs find
+/// a scope's cgroup: a container may see only a part of it.
+fn check_root(root: &Path) -> Result<()> {
     // The true root has no cgroup.type file.
     if root.join("cgroup.type").exists() {
         bail!(
@@ -124,7 +125,7 @@ fn own_level(root: &Path) -> Result<u32> {
             root.display()
         );
     }
-    Ok(0)
+    Ok(())
 }
 
 /// Cgroups left over from scopes whose process is gone.
@@ -168,7 +169,12 @@ pub(crate) fn end(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn end_processes(path: &Path) -> Result<()> {
+/// Ends every process in a cgroup and below.
+///
+/// # Errors
+///
+/// When processes remain after some seconds.
+pub(crate) fn end_processes(path: &Path) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_micros(200);
     while is_populated(path) {

@@ -117,7 +117,7 @@ fn measure_one(pin: &compile::Pin) -> Result<Option<(Key, Pin)>> {
         is_sealed: is_sealed.into(),
         refusal: 0,
     };
-    Ok(Some((Key { device, rule: ANY_RULE, inode: number }, found)))
+    Ok(Some((Key { device, rule: ANY_RULE, inode: number, scope: 0, spare: 0 }, found)))
 }
 
 fn compare(what: &str, expected: &[u8; 32], found: &[u8; 32]) -> Result<()> {

@@ -8,5 +8,7 @@ pub(crate) mod object;
 pub(crate) mod probe;
 pub(crate) mod programs;
 pub(crate) mod ring;
+pub(crate) mod set;
+mod settings;
 pub(crate) mod symbols;
 pub(crate) mod sys;

@@ -24,7 +24,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use crate::policies::Policy;
+use crate::{kernel::programs::NameMaps, policies::Policy};
 use host::Host;
 pub(crate) use host::Lookup;
 use installed::Installed;
@@ -102,8 +102,7 @@ impl Service {
     /// When the system's file of name servers cannot be read, or there is no thread to be had.
     pub(crate) fn start(
         sockets: Sockets,
-        addresses: Addresses,
-        askers: Askers,
+        NameMaps { scope, addresses, askers }: NameMaps,
         policy: &'static Policy,
         refuse_as_nonexistent: bool,
     ) -> Result<Self> {
@@ -113,13 +112,14 @@ impl Service {
         let (tell, lookups) = mpsc::channel(WAITING);
         let (stop, stopped) = oneshot::channel();
         let lost = Arc::new(AtomicU64::new(0));
-        let installed = Arc::new(Installed::new(addresses));
+        let installed = Arc::new(Installed::new(scope, addresses));
         let host = Host {
             image: &tables.image,
             tables,
             book: Book::new(boundaries, tables),
             defaults: defaults(tables),
             installed: Arc::clone(&installed),
+            scope,
             askers,
             tell,
             lost: Arc::clone(&lost),

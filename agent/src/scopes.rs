@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     thread,
@@ -12,19 +11,24 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{cgroup, kernel::members};
+use crate::{
+    cgroup,
+    kernel::{programs::Programs, set::Set},
+};
 
 /// Where links are pinned; a bpffs is mounted there on every machine with systemd.
 const BPFFS: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` (`linux/magic.h`).
 const BPFFS_MAGIC: u64 = 0xcafe_4a11;
 const LOCKS: &str = "/run/ringfence";
+/// The name of the machine's lock, which no scope can have.
+const MACHINE: &str = ".machine";
 /// How long a name is waited for that another process has.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The folder that a scope's links are pinned in.
-pub(crate) fn pins(scope: &str) -> PathBuf {
-    Path::new(BPFFS).join("ringfence").join(scope)
+/// The folder that sets of programs are pinned in.
+pub(crate) fn sets() -> PathBuf {
+    Path::new(BPFFS).join("ringfence")
 }
 
 /// Checks that links can be pinned.
@@ -86,6 +90,27 @@ impl Ownership {
         }
     }
 
+    /// Takes the machine's lock, which whoever changes a set of programs holds, and waits for it as
+    /// long as others do.
+    ///
+    /// # Errors
+    ///
+    /// When the lock cannot be made.
+    pub(crate) fn of_machine() -> Result<Self> {
+        let start = Instant::now();
+        let mut is_told = false;
+        loop {
+            if let Some(taken) = Self::take(MACHINE)? {
+                return Ok(taken);
+            }
+            if !is_told && start.elapsed() > PATIENCE {
+                tell!("ringfence: waiting for another ringfence that starts or ends a scope");
+                is_told = true;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Takes a scope's name as [`Self::take`] does, and waits a little where another process has
     /// it: one that starts looks for what others left, and holds each name that it finds for a
     /// moment, the name of one that starts beside it too.
@@ -124,9 +149,14 @@ impl Orphan {
     }
 
     /// Whether its command, or what that started, still runs.
-    pub(crate) fn is_running(&self) -> bool {
-        self.cgroup().is_some_and(|path| cgroup::is_populated(&path))
-            || members::any_pinned(&pins(&self.name))
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be told.
+    pub(crate) fn is_running(&self) -> Result<bool> {
+        let places = Programs::of(&sets(), &self.name)?;
+        Ok(self.cgroup().is_some_and(|path| cgroup::is_populated(&path))
+            || places.iter().any(|place| place.members().any()))
     }
 
     /// Ends what runs in it, and removes it.
@@ -135,34 +165,40 @@ impl Orphan {
     ///
     /// When processes do not end: then they stay governed.
     pub(crate) fn remove(self) -> Result<()> {
-        members::end_pinned(&pins(&self.name), || {
-            self.cgroup().map_or(Ok(()), |path| cgroup::end(&path))
-        })?;
-        remove_pins(&pins(&self.name)).with_context(|| format!("unpinning {}", self.name))?;
+        let machine = Ownership::of_machine()?;
+        let end = || self.cgroup().map_or(Ok(()), |path| cgroup::end_processes(&path));
+        for place in Programs::of(&sets(), &self.name)? {
+            place.members().end(end)?;
+            place.release().with_context(|| format!("removing {}", self.name))?;
+        }
+        // One that was killed before it had a place.
+        self.cgroup().map_or(Ok(()), |path| cgroup::end(&path))?;
         self.ownership.release();
+        machine.release();
         Ok(())
     }
 }
 
-/// Removes a folder of pins, and with it what nothing else holds in the kernel.
-pub(crate) fn remove_pins(folder: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        fs::remove_file(entry?.path())?;
+/// Removes sets that hold no scope: whoever loaded them was killed.
+///
+/// # Errors
+///
+/// When a set cannot be read or removed.
+pub(crate) fn remove_unused_sets() -> Result<()> {
+    if !sets().exists() {
+        return Ok(());
     }
-    fs::remove_dir(folder)?;
-    if let Some(parent) = folder.parent() {
-        // Stays while other scopes are in it.
-        let _ = fs::remove_dir(parent);
+    let machine = Ownership::of_machine()?;
+    for set in Set::all(&sets()) {
+        if set.is_unused()? {
+            set.remove()?;
+        }
     }
+    machine.release();
     Ok(())
 }
 
-/// Every scope on this machine that no process owns, told by its pins, cgroup or lock.
+/// Every scope on this machine that no process owns, told by its place, cgroup or lock.
 ///
 /// # Errors
 ///
@@ -172,13 +208,18 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     };
-    let mut names = listed(&Path::new(BPFFS).join("ringfence"));
-    names.extend(cgroup::existing().into_iter().map(|(name, _)| name));
+    let mut names: Vec<String> = cgroup::existing().into_iter().map(|(name, _)| name).collect();
+    for set in Set::all(&sets()) {
+        // One that is being removed just now has none.
+        let scopes = set.open().and_then(|maps| maps.scopes()).unwrap_or_default();
+        names.extend(scopes.iter().map(|(_, scope)| scope.name().to_owned()));
+    }
     names.extend(
         listed(Path::new(LOCKS))
             .into_iter()
             .filter_map(|file| file.strip_suffix(".lock").map(str::to_owned)),
     );
+    names.retain(|name| is_name(name));
     names.sort();
     names.dedup();
     let mut orphans = vec![];

@@ -5,6 +5,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The rule number of a key that asks whether any rule names a file's content.
 pub const ANY_RULE: u32 = 0;
+/// Entries that all scopes of a set of programs have room for together.
+pub const MAX_PINS: u32 = 1 << 16;
 
 /// Which file, and the rule that names its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -16,6 +18,10 @@ pub struct Key {
     pub rule: u32,
     /// Number of the inode (`i_ino`).
     pub inode: u64,
+    /// Number of the scope whose policy has the rule.
+    pub scope: u32,
+    /// Fills the key.
+    pub spare: u32,
 }
 
 /// What a file was like when its content was the one that the rule names.

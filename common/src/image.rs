@@ -108,6 +108,8 @@ pub mod header {
     pub const GOVERNS_SERVING: u32 = 108;
     /// Offset of the leaf for serving.
     pub const SERVING: u32 = 112;
+    /// 1 when a rule names the content of a program, else 0.
+    pub const NAMES_CONTENTS: u32 = 116;
 }
 
 /// Bounds-checked reads from an image.

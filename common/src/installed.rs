@@ -12,6 +12,10 @@ use crate::{Address, Cell, Decision, Reason, Verdict, egress::Protocol};
 
 /// Ranges of ports that an entry has room for, of all protocols together.
 pub const MAX_RANGES: usize = 16;
+/// Entries that all scopes of a set of programs have room for together.
+pub const MAX_ENTRIES: u32 = 1 << 20;
+/// Entries that one scope may have, so that one cannot take the room of all.
+pub const MAX_SCOPE_ENTRIES: u32 = 1 << 16;
 
 /// Which scope, and which address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]

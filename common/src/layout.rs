@@ -1,8 +1,8 @@
 //! What the kernel programs are told before they are loaded: where the running kernel keeps the
-//! members that they read, and whom they govern.
+//! members that they read.
 //!
-//! The agent fills this from the kernel's BTF and from the scope. It is read-only data to the
-//! programs, so that the verifier treats every field as a constant and removes what it disables.
+//! The agent fills this from the kernel's BTF. It is read-only data to the programs, so that the
+//! verifier treats every field as a constant and removes what it disables.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -124,17 +124,11 @@ layout! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Settings {
-    /// Identifier of the scope's cgroup.
-    pub cgroup: u64,
     /// Address of `rename_lock` (`fs/dcache.c`), whose first four bytes count what is renamed.
     pub rename_lock: u64,
     /// Address of `mount_lock` (`fs/namespace.c`), whose first four bytes count what is mounted.
     pub mount_lock: u64,
-    /// Depth of that cgroup below the root of the hierarchy.
-    pub cgroup_level: u32,
-    /// Number of the scope, for events.
-    pub scope: u32,
-    /// Bytes of the policy image.
+    /// Bytes that there are for each policy image; what an image does not fill is zero.
     pub image_bytes: u32,
     /// BTF identifier of `struct timespec64`, 16 readable bytes of two 64-bit members; 0 where
     /// the kernel has no `bpf_rdonly_cast` and memory is read by `bpf_probe_read_kernel`.
@@ -143,8 +137,6 @@ pub struct Settings {
     pub layout: Layout,
     /// `FMODE_BACKING` (`linux/fs.h`): the file below a file of an overlay; 0 where there is none.
     pub backing_mode: u32,
-    /// How many entries the map of pinned files has; 0 where no rule names a content.
-    pub pins: u32,
     /// Offset in `struct mount` of the link to the next mount of the same file system.
     pub next_mount: u32,
     /// What such a link points to, as an offset in that mount: its own link up to Linux 6.17
@@ -152,21 +144,13 @@ pub struct Settings {
     pub next_mount_target: u32,
     /// Which argument of `security_inode_setattr` is the `struct dentry *`: 0 before Linux 6.2.
     pub setattr_dentry: u32,
-    /// Port of the agent's resolver at 127.0.0.1; 0 where questions to name servers are judged like
-    /// everything else.
-    pub resolver_v4: u32,
-    /// Port of the agent's resolver at ::1; 0 where it has none.
-    pub resolver_v6: u32,
-    /// 1 where a rule about names is in the policy, so that connections may have to name their
-    /// server; else 0.
-    pub checks_names: u32,
     /// Fills the structure to a multiple of 8 bytes.
     pub spare: [u32; SPARE],
 }
 
 /// Words that [`Settings`] lack to a multiple of 8 bytes: its other words of four
-/// bytes are twelve.
-const SPARE: usize = (size_of::<Layout>() / 4 + 12) % 2;
+/// bytes are six.
+const SPARE: usize = (size_of::<Layout>() / 4 + 6) % 2;
 
 impl Settings {
     /// Words of four bytes in [`Self::spare`].
@@ -174,22 +158,15 @@ impl Settings {
 
     /// What the compiled object holds until the agent has filled it in.
     pub const EMPTY: Self = Self {
-        cgroup: 0,
         rename_lock: 0,
         mount_lock: 0,
-        cgroup_level: 0,
-        scope: 0,
         image_bytes: 0,
         readable_type: 0,
         layout: Layout::EMPTY,
         backing_mode: 0,
-        pins: 0,
         next_mount: ABSENT,
         next_mount_target: ABSENT,
         setattr_dentry: 0,
-        resolver_v4: 0,
-        resolver_v6: 0,
-        checks_names: 0,
         spare: [0; SPARE],
     };
 }

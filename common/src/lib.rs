@@ -20,6 +20,7 @@ pub mod installed;
 pub mod layout;
 pub mod names;
 pub mod resolver;
+pub mod scope;
 pub mod server_name;
 pub mod serving;
 pub mod socket;

@@ -21,14 +21,16 @@ pub struct Asker {
     /// Number of the protocol, of TCP or UDP.
     pub protocol: u8,
     /// Fills the key.
-    pub spare: [u8; 5],
+    pub spare: u8,
+    /// Number of the socket's scope.
+    pub scope: u32,
 }
 
 impl Asker {
-    /// The key for a socket of this address.
+    /// The key for a socket of this address in a scope.
     #[inline(always)]
-    pub const fn new(address: Address, port: u16, protocol: u8) -> Self {
-        Self { high: address.high, low: address.low, port, protocol, spare: [0; 5] }
+    pub const fn new(scope: u32, address: Address, port: u16, protocol: u8) -> Self {
+        Self { high: address.high, low: address.low, port, protocol, spare: 0, scope }
     }
 }
 

@@ -1,39 +1,41 @@
 //! Telling of decisions. A verdict never depends on it: what the ring has no room for is counted.
 
-use core::{arch::asm, ffi::c_void};
+use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::bpf_dynptr,
+    btf_maps::{ArrayOfMaps, RingBuf},
     helpers::generated::{
         bpf_dynptr_write, bpf_get_current_cgroup_id, bpf_get_current_comm,
         bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns,
         bpf_ringbuf_discard_dynptr, bpf_ringbuf_output, bpf_ringbuf_reserve_dynptr,
         bpf_ringbuf_submit_dynptr,
     },
-    macros::map,
-    maps::{Array, RingBuf},
+    macros::btf_map,
 };
 use ringfence_common::{
     Action, Decision, Verdict,
     event::{Destination, Event, PATH_BYTES},
+    scope::{Here, MAX_SCOPES},
     tls::NAME_ROOM,
 };
 
 use crate::{
-    kernel::{current, offset, read_u32, read_u64, setting},
+    kernel::{current, offset, read_u32, read_u64},
     path::PathRoom,
     scope::Task,
+    scopes::lost,
 };
 
 pub(crate) const EPERM: i32 = 1;
 pub(crate) const EACCES: i32 = 13;
 
-#[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+/// A ring of events of a scope.
+type Ring = RingBuf<Event, { 1 << 20 }>;
 
-/// How many events found no room, ever.
-#[map]
-static LOST: Array<u64> = Array::with_max_entries(1, 0);
+/// The rings, by number of their scope. The agent makes one for each.
+#[btf_map]
+static RINGS: ArrayOfMaps<Ring, { MAX_SCOPES as usize }> = ArrayOfMaps::new();
 
 /// No destination.
 pub(crate) const NOWHERE: Destination =
@@ -54,18 +56,11 @@ const fn errno_of(action: Action) -> i32 {
     }
 }
 
-fn lost() {
-    if let Some(lost) = LOST.get_ptr_mut(0) {
-        // The target has no compare-and-swap to the compiler, and so no `AtomicU64::fetch_add`.
-        // SAFETY: the element is a u64 that is only ever changed by this atomic addition.
-        unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) lost, in(reg) 1_u64) };
-    }
-}
-
 /// Fills in the decision.
 #[inline(always)]
 fn describe(
     event: &mut Event,
+    scope: u32,
     action: Action,
     decision: Decision,
     errno: i32,
@@ -73,7 +68,7 @@ fn describe(
 ) {
     // SAFETY: the helper takes no arguments and cannot fail.
     event.time = unsafe { bpf_ktime_get_boot_ns() };
-    event.scope = setting!(scope);
+    event.scope = scope;
     event.rule = decision.rule;
     event.action = action as u8;
     event.verdict = decision.verdict as u8;
@@ -108,23 +103,29 @@ fn parent() -> u32 {
     read_u32(parent + offset!(task_process))
 }
 
+/// The ring of a scope, as the helpers take it; null where it has none.
 #[inline(always)]
-fn output(event: *mut Event) {
-    let ring = (&raw const EVENTS).cast_mut().cast();
-    // SAFETY: the event is initialised memory of a map or of our stack.
-    if unsafe { bpf_ringbuf_output(ring, event.cast(), size_of::<Event>() as u64, 0) } != 0 {
-        lost();
-    }
+fn ring(scope: u32) -> *mut c_void {
+    RINGS
+        .get(scope)
+        .map_or(core::ptr::null_mut(), |ring: &Ring| (&raw const *ring).cast_mut().cast())
 }
 
 /// Tells of a decision with no path, from a hook that knows its task.
 #[inline(never)]
 fn of_task(task: &mut Task, action: Action, decision: &Decision, errno: i32, to: &Destination) {
+    let scope = task.scope;
     let event = &mut task.event;
-    describe(event, action, *decision, errno, *to);
+    describe(event, scope, action, *decision, errno, *to);
     by_current(event);
     event.ppid = parent();
-    output(event);
+    let (ring, event) = (ring(scope), &raw mut *event);
+    // SAFETY: the ring is one, and the event is initialised memory of a map.
+    let is_told = !ring.is_null()
+        && unsafe { bpf_ringbuf_output(ring, event.cast(), size_of::<Event>() as u64, 0) } == 0;
+    if !is_told {
+        lost(scope);
+    }
 }
 
 /// Tells of a decision about a destination by a governed task.
@@ -136,25 +137,28 @@ pub(crate) fn going(task: &mut Task, action: Action, decision: Decision, to: &De
     answer(decision, EPERM)
 }
 
-/// Tells of a decision where the task may be unknown.
+/// Tells of a decision that is about no path and no destination.
 #[inline(always)]
-pub(crate) fn plain(action: Action, decision: Decision, errno: i32, task: Option<&mut Task>) {
-    match task {
-        Some(task) => of_task(task, action, &decision, errno, &NOWHERE),
-        None => unlabelled(action, decision, errno, &NOWHERE),
-    }
+pub(crate) fn plain(task: &mut Task, action: Action, decision: Decision, errno: i32) {
+    of_task(task, action, &decision, errno, &NOWHERE);
+}
+
+/// Tells of a decision by a task of a scope that has no label.
+#[inline(always)]
+pub(crate) fn nameless(scope: u32, action: Action, decision: Decision, errno: i32) {
+    reserved(scope, action, decision, errno, &NOWHERE, by_current);
 }
 
 /// Tells of a decision from a program that has no label to fill in: the cgroup's own hooks.
 #[inline(always)]
-pub(crate) fn unlabelled(action: Action, decision: Decision, errno: i32, to: &Destination) {
-    reserved(action, decision, errno, to, by_current);
+pub(crate) fn unlabelled(here: &Here, action: Action, decision: Decision, to: &Destination) {
+    reserved(here.scope, action, decision, EPERM, to, by_current);
 }
 
 /// Tells of a packet; no task is known for it.
 #[inline(always)]
-pub(crate) fn packet(action: Action, decision: Decision, to: &Destination) {
-    reserved(action, decision, EPERM, to, by_none);
+pub(crate) fn packet(here: &Here, action: Action, decision: Decision, to: &Destination) {
+    reserved(here.scope, action, decision, EPERM, to, |event| by_none(event, here));
 }
 
 /// A record with room for the name of a server.
@@ -167,13 +171,15 @@ struct Named {
 /// Tells of a packet that names a server; the name's bytes are at the end of its room.
 #[inline(always)]
 pub(crate) fn named_packet(
+    here: &Here,
     action: Action,
     decision: Decision,
     to: &Destination,
     (name, length): (&[u8; NAME_ROOM], u32),
 ) {
-    let Some(mut entry) = EVENTS.reserve::<Named>(0) else {
-        lost();
+    let Some(mut entry) = RINGS.get(here.scope).and_then(|ring| ring.reserve_untyped::<Named>(0))
+    else {
+        lost(here.scope);
         return;
     };
     // SAFETY: as in `reserved`; every byte of the name is written too.
@@ -181,8 +187,8 @@ pub(crate) fn named_packet(
     let event = &mut record.event;
     event.exe_length = 0;
     event.ppid = 0;
-    describe(event, action, decision, EPERM, *to);
-    by_none(event);
+    describe(event, here.scope, action, decision, EPERM, *to);
+    by_none(event, here);
     event.path_room = NAME_ROOM as u16;
     event.path_length = length as u16;
     record.name = *name;
@@ -190,8 +196,8 @@ pub(crate) fn named_packet(
 }
 
 #[inline(always)]
-fn by_none(event: &mut Event) {
-    event.cgroup = setting!(cgroup);
+fn by_none(event: &mut Event, here: &Here) {
+    event.cgroup = here.cgroup;
     event.pid = 0;
     event.tid = 0;
     event.uid = 0;
@@ -200,14 +206,15 @@ fn by_none(event: &mut Event) {
 
 #[inline(always)]
 fn reserved(
+    scope: u32,
     action: Action,
     decision: Decision,
     errno: i32,
     to: &Destination,
     subject: impl FnOnce(&mut Event),
 ) {
-    let Some(mut entry) = EVENTS.reserve::<Event>(0) else {
-        lost();
+    let Some(mut entry) = RINGS.get(scope).and_then(|ring| ring.reserve_untyped::<Event>(0)) else {
+        lost(scope);
         return;
     };
     // SAFETY: the reserved room is one Event, whose every bit pattern is one, and every member of
@@ -216,7 +223,7 @@ fn reserved(
     let event = unsafe { &mut *entry.as_mut_ptr() };
     event.exe_length = 0;
     event.ppid = 0;
-    describe(event, action, decision, errno, *to);
+    describe(event, scope, action, decision, errno, *to);
     subject(event);
     entry.submit(0);
 }
@@ -265,9 +272,9 @@ pub(crate) fn paths(
 
 #[inline(never)]
 fn tell_paths(task: &mut Task, action: Action, decision: &Decision, second: Option<&PathRoom>) {
-    let length = task.room.length();
+    let (scope, length) = (task.scope, task.room.length());
     let event = &mut task.event;
-    describe(event, action, *decision, errno_of(action), NOWHERE);
+    describe(event, scope, action, *decision, errno_of(action), NOWHERE);
     by_current(event);
     event.ppid = parent();
     event.path_length = length as u16;
@@ -280,7 +287,11 @@ fn tell_paths(task: &mut Task, action: Action, decision: &Decision, second: Opti
     let (room, new_room) = (event.path_room, event.new_path_room);
     let mut record = bpf_dynptr { __opaque: [0; 2] };
     let record = &raw mut record;
-    let ring = (&raw const EVENTS).cast_mut().cast();
+    let ring = ring(scope);
+    if ring.is_null() {
+        lost(scope);
+        return;
+    }
     let size = fixed + room as u32 + new_room as u32;
     // SAFETY: the record is submitted or discarded on every way out, as the verifier demands.
     unsafe {
@@ -298,5 +309,5 @@ fn tell_paths(task: &mut Task, action: Action, decision: &Decision, second: Opti
         }
         bpf_ringbuf_discard_dynptr(record.cast(), 0);
     }
-    lost();
+    lost(scope);
 }

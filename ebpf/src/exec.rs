@@ -14,7 +14,6 @@ use crate::{
     kernel::{load_u64, offset, read_u32, read_u64, write_u64},
     path::{Ascent, Location, climb, magic},
     scope::{STARTED, Subject, Task, governed, subject},
-    table::table,
 };
 
 /// `PROT_EXEC`.
@@ -40,7 +39,7 @@ const WRITTEN: u32 = 4;
 fn judge(task: &mut Task, file: u64, how: u32) -> i32 {
     let mut execution =
         Execution { started: how & STARTED != 0, anonymous: how & WRITTEN != 0, pinned: false };
-    let Some(table) = table() else { return -EACCES };
+    let Some(table) = task.table() else { return -EACCES };
     let location = Location::of_mapped(file);
     let is_governed = files::governs(&table, Right::Exec.bit());
     if is_memfd(location) && (how & AS_PROGRAM == 0 || !is_governed) {
@@ -63,10 +62,8 @@ fn judge(task: &mut Task, file: u64, how: u32) -> i32 {
             files::violation(&table, Reason::UnnamedProgram)
         }
         Ok(state) => {
-            if content::is_asked()
-                && let Some(rule) = files::content_rule(&table, state)
-            {
-                execution.pinned = content::holds(location.inode(), rule);
+            if let Some(rule) = files::content_rule(&table, state) {
+                execution.pinned = content::holds(task.scope, location.inode(), rule);
             }
             files::decide_exec(&table, state, execution)
         }
@@ -78,7 +75,7 @@ fn judge(task: &mut Task, file: u64, how: u32) -> i32 {
 /// Judges memory that no file stands behind and that would become executable.
 #[inline(never)]
 fn judge_anonymous(task: &mut Task) -> i32 {
-    let Some(table) = table() else { return -EACCES };
+    let Some(table) = task.table() else { return -EACCES };
     task.room.position = PATH_BYTES as u32;
     emit::paths(task, Action::Exec, files::decide_anonymous(&table), None)
 }

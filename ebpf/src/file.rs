@@ -15,7 +15,7 @@ use crate::{
     network,
     path::{Ascent, Location, PathRoom, climb, magic},
     scope::{Task, governed, second_path},
-    table::{Table, table, walk},
+    table::{Table, walk},
     verdicts,
 };
 
@@ -133,7 +133,7 @@ fn concerns(table: Table, rights: u32) -> bool {
 #[inline(never)]
 pub(crate) fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, action: Action) -> i32 {
     const DEVICE: u32 = Right::Device.bit();
-    let Some(table) = table() else { return -EACCES };
+    let Some(table) = task.table() else { return -EACCES };
     let location = Location { mount, dentry };
     let inode = location.inode();
     let is_device = rights & DEVICE != 0 && !files::governs(&table, DEVICE);
@@ -150,7 +150,7 @@ pub(crate) fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, actio
         }
         Err(decision) => decision,
     };
-    emit::paths(task, action, content::keep(inode, rights, decision), None)
+    emit::paths(task, action, content::keep(task.scope, &table, inode, rights, decision), None)
 }
 
 /// Whether an inode is a device that does no more than a file would.
@@ -234,7 +234,7 @@ fn judge_file(ctx: &LsmContext) -> i32 {
         let mount = number(&mut task.room.number, mount);
         let entry = number(&mut task.room.number, entry);
         let action = if rights & Right::Write.bit() != 0 { Action::Write } else { Action::Read };
-        let rights = table().map_or(rights, |table| table.blur(rights as u64) as u32);
+        let rights = task.table().map_or(rights, |table| table.blur(rights as u64) as u32);
         judge(task, mount, entry, rights, action)
     })
 }
@@ -324,13 +324,13 @@ fn judge_pair(task: &mut Task, mount: u64, old: u64, new: u64, flags: u32) -> i3
     } else {
         Right::Delete.bit() | Right::Create.bit()
     };
-    let Some(table) = table() else { return -EACCES };
+    let Some(table) = task.table() else { return -EACCES };
     let gains = Right::Read.bit() | Right::Exec.bit() | Right::Socket.bit();
     if !concerns(table, rights | gains) {
         return 0;
     }
     let Some(second) = second_path() else {
-        emit::plain(action, Decision::deny(Reason::TableFull), EACCES, Some(task));
+        emit::plain(task, action, Decision::deny(Reason::TableFull), EACCES);
         return -EACCES;
     };
     let (old, new) = (Location { mount, dentry: old }, Location { mount, dentry: new });

@@ -12,7 +12,6 @@ use crate::{
     kernel::{current, in_borrowed_credentials, offset, read_u32, read_u64},
     path::Location,
     scope::{Task, governed, is_member},
-    table::table,
 };
 
 /// `CAP_OPT_NOAUDIT`: the kernel only asks; nobody sees the answer.
@@ -20,7 +19,7 @@ const NO_AUDIT: u32 = 2;
 
 #[inline(always)]
 pub(crate) fn refuse(task: &mut Task, action: Action, detail: u32) -> i32 {
-    let Some(table) = table() else { return -EPERM };
+    let Some(table) = task.table() else { return -EPERM };
     let to = Destination { detail, ..NOWHERE };
     emit::going(task, action, guard::decide(&table, action), &to)
 }
@@ -75,7 +74,7 @@ refused! {
 #[inline(always)]
 fn judge_ring() -> i32 {
     governed(Action::Uring, EPERM, |task| {
-        let Some(table) = table() else { return -EPERM };
+        let Some(table) = task.table() else { return -EPERM };
         emit::going(task, Action::Uring, guard::decide_ring(&table), &NOWHERE)
     })
 }
@@ -161,7 +160,7 @@ pub fn capable(ctx: LsmContext) -> i32 {
         if address(&ctx, 0) != read_u64(current() + offset!(task_real_cred)) {
             return 0;
         }
-        let Some(table) = table() else { return -EPERM };
+        let Some(table) = task.table() else { return -EPERM };
         let decision = guard::decide(&table, Action::Capability);
         if ctx.arg::<u32>(3) & NO_AUDIT != 0 {
             return emit::answer(decision, EPERM);
@@ -174,7 +173,7 @@ pub fn capable(ctx: LsmContext) -> i32 {
 #[inline(always)]
 fn outsider(target: *mut task_struct, action: Action) -> i32 {
     governed(action, EPERM, |task| {
-        if is_member(target) {
+        if is_member(task, target) {
             return 0;
         }
         let process = read_u32(target as u64 + offset!(task_process));

@@ -15,14 +15,15 @@ use aya_ebpf::{
 };
 use ringfence_common::{
     Cell, Decision, Image as _, Verdict, egress,
-    installed::{Key, Opened, Value, find},
+    installed::{Key, MAX_ENTRIES, Opened, Value, find},
+    scope::Here,
 };
 
-use crate::{kernel::setting, network::Peer, table::Table};
+use crate::{network::Peer, table::Table};
 
-/// What the resolver has opened. Without memory set aside: most scopes need a few entries.
+/// What the resolvers have opened. Without memory set aside: most scopes need a few entries.
 #[map]
-static INSTALLED: HashMap<Key, Value> = HashMap::with_max_entries(1 << 16, BPF_F_NO_PREALLOC);
+static INSTALLED: HashMap<Key, Value> = HashMap::with_max_entries(MAX_ENTRIES, BPF_F_NO_PREALLOC);
 
 /// Where a socket was let to by a name: an open connection outlives the entry that opened it.
 #[repr(C)]
@@ -80,7 +81,7 @@ const CORRUPT: u64 = u64::MAX;
 
 /// Decides about a destination.
 #[inline(always)]
-pub(crate) fn decide(table: &Table, to: Peer) -> Found {
+pub(crate) fn decide(scope: u32, table: &Table, to: Peer) -> Found {
     // A number until it is known what it counts for: else the verifier follows what comes next once
     // for each answer.
     let cell = egress::cell(table, to.address, to.protocol, to.port);
@@ -88,7 +89,7 @@ pub(crate) fn decide(table: &Table, to: Peer) -> Found {
     let cell = (number != CORRUPT).then_some(Cell(number as u32));
     if let Some(cell) = cell
         && cell.is_by_default()
-        && let Some(found) = opened(to)
+        && let Some(found) = opened(scope, to)
     {
         return found;
     }
@@ -103,8 +104,8 @@ pub(crate) fn decide(table: &Table, to: Peer) -> Found {
 
 /// What a name that stands for the address opens.
 #[inline(always)]
-fn opened(to: Peer) -> Option<Found> {
-    let key = Key::new(setting!(scope), to.address);
+fn opened(scope: u32, to: Peer) -> Option<Found> {
+    let key = Key::new(scope, to.address);
     let value = INSTALLED.get_ptr(&key)?;
     // SAFETY: the map's values live until a grace period after the program, and are replaced as a
     // whole; the helper takes no arguments.
@@ -168,8 +169,8 @@ pub(crate) fn socket(ctx: &SkBuffContext) -> Option<*mut c_void> {
 
 /// Decides about a packet, to or from `far`. A socket that was let there by a name goes on.
 #[inline(always)]
-pub(crate) fn decide_packet(ctx: &SkBuffContext, table: &Table, far: Peer) -> Found {
-    let found = decide(table, far);
+pub(crate) fn decide_packet(ctx: &SkBuffContext, here: &Here, table: &Table, far: Peer) -> Found {
+    let found = decide(here.scope, table, far);
     if found.by_default && !found.by_name && flow_of(ctx, far).is_some() {
         return Found { decision: Decision::ALLOW, ..found };
     }

@@ -11,7 +11,7 @@ use aya_ebpf::{
     macros::{btf_map, lsm},
     programs::{LsmContext, SockAddrContext},
 };
-use ringfence_common::{Action, Address, Decision, Reason};
+use ringfence_common::{Action, Address, Decision, Reason, scope::Here};
 
 use crate::{
     emit::{self, EPERM},
@@ -21,12 +21,12 @@ use crate::{
     serving,
 };
 
-/// A mark on the listening sockets of the scope. The kernel takes it away with the socket.
+/// The cgroup of the scope that a listening socket is of. The kernel takes it away with the socket.
 #[btf_map]
-static OWN_LISTENERS: SkStorage<u32> = SkStorage::new();
+static OWN_LISTENERS: SkStorage<u64> = SkStorage::new();
 
 #[inline(always)]
-fn mark(sock: *mut c_void, flags: u64) -> *mut u32 {
+fn mark(sock: *mut c_void, flags: u64) -> *mut u64 {
     let map = (&raw const OWN_LISTENERS).cast_mut().cast();
     // SAFETY: the loader puts the map's address here; the socket is one that the kernel gave.
     unsafe { bpf_sk_storage_get(map, sock, core::ptr::null_mut(), flags).cast() }
@@ -47,10 +47,15 @@ pub fn socket_listen(ctx: LsmContext) -> i32 {
         // load of its own keeps the type of the pointer, which the helper asks for.
         let sock =
             unsafe { socket.add(offset!(socket_sock) as usize).cast::<*mut c_void>().read() };
-        if sock.is_null() || !mark(sock, BPF_SK_STORAGE_GET_F_CREATE as u64).is_null() {
+        if sock.is_null() {
             return 0;
         }
-        emit::plain(Action::Listen, Decision::deny(Reason::TableFull), EPERM, Some(task));
+        // SAFETY: the value lives as long as the socket.
+        if let Some(mark) = unsafe { mark(sock, BPF_SK_STORAGE_GET_F_CREATE as u64).as_mut() } {
+            *mark = task.cgroup;
+            return 0;
+        }
+        emit::plain(task, Action::Listen, Decision::deny(Reason::TableFull), EPERM);
         -EPERM
     })
 }
@@ -86,7 +91,12 @@ pub(crate) const OWN_NETWORK: u64 = BPF_F_CURRENT_NETNS as i64 as u64;
 
 /// Whether a socket of the scope listens at this address, in the caller's network namespace.
 #[inline(always)]
-pub(crate) fn is_own_listener(ctx: &SockAddrContext, address: Address, port: u16) -> bool {
+pub(crate) fn is_own_listener(
+    ctx: &SockAddrContext,
+    here: &Here,
+    address: Address,
+    port: u16,
+) -> bool {
     let (mut tuple, size) = tuple((address, 0), (address, port));
     // SAFETY: the tuple is on our stack and as long as is said; the socket is given back on every
     // way, as the verifier demands.
@@ -96,7 +106,7 @@ pub(crate) fn is_own_listener(ctx: &SockAddrContext, address: Address, port: u16
         if sock.is_null() {
             return false;
         }
-        let is_own = !mark(sock.cast(), 0).is_null();
+        let is_own = mark(sock.cast(), 0).as_ref().is_some_and(|mark| *mark == here.cgroup);
         bpf_sk_release(sock.cast());
         is_own
     }

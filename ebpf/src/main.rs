@@ -21,6 +21,7 @@ mod packet;
 mod path;
 mod redirect;
 mod scope;
+mod scopes;
 mod server_name;
 mod serving;
 mod table;

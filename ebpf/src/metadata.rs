@@ -19,7 +19,7 @@ use crate::{
     kernel::{current, in_borrowed_credentials, offset, opaque, read_u32, read_u64, setting},
     path::{Location, magic},
     scope::{Task, TaskStorage, governed},
-    table::{Table, table},
+    table::Table,
 };
 
 /// `ATTR_SIZE`, `ATTR_ATIME` and `ATTR_MTIME` (`linux/fs.h`).
@@ -78,10 +78,10 @@ fn judge_entry(dentry: u64) -> i32 {
 /// Judges an entry by each name that it has in the task's mount namespace.
 #[inline(never)]
 fn judge_everywhere(task: &mut Task, dentry: u64) -> i32 {
-    let Some(table) = table() else { return -EACCES };
+    let Some(table) = task.table() else { return -EACCES };
     // SAFETY: the helper has no arguments and cannot fail.
     let Some(search) = SEARCHES.get_or_create(unsafe { bpf_get_current_task_btf() }) else {
-        emit::plain(Action::Metadata, Decision::deny(Reason::TableFull), EACCES, Some(task));
+        emit::plain(task, Action::Metadata, Decision::deny(Reason::TableFull), EACCES);
         return -EACCES;
     };
     let superblock = read_u64(dentry + offset!(dentry_superblock));

@@ -9,6 +9,7 @@ use ringfence_common::{
     Action, Address, Decision, Reason, Verdict,
     egress::{self, Protocol},
     event::Destination,
+    scope::{Here, LEVEL, Resolver},
     socket::{self, family},
 };
 
@@ -16,11 +17,12 @@ use crate::{
     emit::{self, EPERM, NOWHERE},
     file::address,
     installed,
-    kernel::{offset, read_u16, read_u32, read_u64, setting},
+    kernel::{offset, read_u16, read_u32, read_u64},
     listen::is_own_listener,
     packet::Packet,
     redirect::{self, Redirection},
     scope::{Task, governed},
+    scopes::{self, identifier},
     server_name,
     table::{Table, table},
     unix,
@@ -63,7 +65,7 @@ pub fn socket_create(ctx: LsmContext) -> i32 {
         return 0;
     }
     governed(Action::Socket, EPERM, |task| {
-        let Some(table) = table() else { return -EPERM };
+        let Some(table) = task.table() else { return -EPERM };
         let (family, kind, protocol) = (ctx.arg::<u32>(0), ctx.arg::<u32>(1), ctx.arg::<u32>(2));
         let decision = socket::decide(&table, family, kind, protocol);
         let to =
@@ -72,25 +74,22 @@ pub fn socket_create(ctx: LsmContext) -> i32 {
     })
 }
 
-/// Whether a socket belongs to the scope's cgroup or one below, as the cgroup's hooks see it.
+/// Whether a socket belongs to a scope's cgroup or one below, as the cgroup's hooks see it.
 #[inline(always)]
-pub(crate) fn is_own(sock: u64) -> bool {
+pub(crate) fn is_own(sock: u64, own: u64) -> bool {
     let cgroup = read_u64(sock + offset!(sock_cgroup));
-    let level = setting!(cgroup_level);
-    if cgroup == 0 || read_u32(cgroup + offset!(cgroup_level)) < level {
-        return false;
-    }
-    let ancestor = read_u64(cgroup + offset!(cgroup_ancestors) + level as u64 * 8);
-    read_u64(read_u64(ancestor + offset!(cgroup_node)) + offset!(node_id)) == setting!(cgroup)
+    cgroup != 0
+        && read_u32(cgroup + offset!(cgroup_level)) >= LEVEL
+        && identifier(cgroup, LEVEL) == own
 }
 
 /// Judges a socket that another process hands over: a Unix socket by whom it is connected to.
 #[inline(always)]
 pub(crate) fn judge_received(task: &mut Task, file: u64) -> i32 {
-    let Some(table) = table() else { return -EPERM };
+    let Some(table) = task.table() else { return -EPERM };
     let sock = read_u64(read_u64(file + offset!(file_private)) + offset!(socket_sock));
     let family = read_u16(sock + offset!(sock_family)) as u32;
-    if is_own(sock) {
+    if is_own(sock, task.cgroup) {
         return 0;
     }
     if family == family::UNIX {
@@ -117,7 +116,7 @@ fn is_ordering(action: Action, protocol: Protocol, port: u16) -> bool {
 /// Judges a call on a socket that names an address at `name`.
 #[inline(never)]
 fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i32 {
-    let Some(table) = table() else { return -EPERM };
+    let Some(table) = task.table() else { return -EPERM };
     if !egress::governs(&table) {
         return 0;
     }
@@ -152,22 +151,24 @@ fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i3
     if is_ordering(action, protocol, port) {
         return 0;
     }
-    if redirect::concerns(port) {
+    let resolver = scopes::scope(task.scope).map_or(Resolver::default(), |scope| scope.resolver);
+    if redirect::concerns(resolver, port) {
         // The cgroup's hooks lead it to the resolver, which asks the policy about each name. They
         // do not see a socket that was not made in the scope.
-        if is_own(sock) {
+        if is_own(sock, task.cgroup) {
             return 0;
         }
         let to = Peer { address, port, protocol }.destination();
         return emit::going(task, action, egress::violation(&table), &to);
     }
-    if stream && address.is_loopback() && is_own(sock) {
+    if stream && address.is_loopback() && is_own(sock, task.cgroup) {
         // Whether one of the scope's own sockets listens there, only the cgroup's hooks can see,
         // which judge this socket next.
         return 0;
     }
     let to = Peer { address, port, protocol };
-    emit::going(task, action, installed::decide(&table, to).decision, &to.destination())
+    let found = installed::decide(task.scope, &table, to);
+    emit::going(task, action, found.decision, &to.destination())
 }
 
 /// `security_socket_connect(struct socket *sock, struct sockaddr *address, int addrlen)`.
@@ -195,30 +196,30 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
 
 /// Whether the current task is in the scope's cgroup, so that the LSM hooks judge it.
 #[inline(always)]
-fn is_member() -> bool {
+fn is_member(here: &Here) -> bool {
     // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
-    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(setting!(cgroup_level) as i32) };
-    ancestor == setting!(cgroup)
+    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(LEVEL as i32) };
+    ancestor == here.cgroup
 }
 
 /// Judges a socket of the scope's cgroup, whoever uses it: 1 lets it go on.
 #[inline(always)]
-fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 {
+fn judge_socket(ctx: &SockAddrContext, here: &Here, action: Action, address: Address) -> i32 {
     // SAFETY: the kernel gives a valid context; these fields may be read in every such program.
     let (port, kind) = unsafe { ((*ctx.sock_addr).user_port, (*ctx.sock_addr).type_) };
     let protocol = if kind == STREAM as u32 { Protocol::Tcp } else { Protocol::Udp };
     let port = u16::from_be(port as u16);
-    let Some(table) = table() else { return 0 };
+    let Some(table) = table(here.scope) else { return 0 };
     let address = table.blurred(address);
     let to_loopback = protocol == Protocol::Tcp && address.is_loopback();
-    if protocol == Protocol::Tcp && setting!(checks_names) != 0 {
+    if protocol == Protocol::Tcp && server_name::is_checked(&table) {
         // A socket may be connected anew: what the connection before has named is no word for this
         // one.
         installed::forget(redirect::sock(ctx));
     }
     // A datagram socket that is connected remembers the name by which it was, for as long as it is.
     let sends_at_once = protocol == Protocol::Tcp || action == Action::Send;
-    if sends_at_once && !to_loopback && is_member() {
+    if sends_at_once && !to_loopback && is_member(here) {
         // The LSM hook has just let it go to the same address, and the packet that follows at once
         // is judged again: a third answer would cost as much as these.
         return 1;
@@ -227,21 +228,22 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
         return 1;
     }
     let to = Peer { address, port, protocol };
-    let found = installed::decide(&table, to);
+    let found = installed::decide(here.scope, &table, to);
     if found.by_name && !installed::remember(redirect::sock(ctx), to, found) {
-        emit::unlabelled(action, Decision::deny(Reason::TableFull), EPERM, &to.destination());
+        let decision = Decision::deny(Reason::TableFull);
+        emit::unlabelled(here, action, decision, &to.destination());
         return 0;
     }
     let decision = found.decision;
     if decision.verdict == Verdict::Allow {
         return 1;
     }
-    if to_loopback && is_own_listener(ctx, address, port) {
+    if to_loopback && is_own_listener(ctx, here, address, port) {
         return 1;
     }
     // What a member of the scope does elsewhere is told by the LSM hook that ran before.
-    if decision.verdict == Verdict::Deny || to_loopback || !is_member() {
-        emit::unlabelled(action, decision, EPERM, &to.destination());
+    if decision.verdict == Verdict::Deny || to_loopback || !is_member(here) {
+        emit::unlabelled(here, action, decision, &to.destination());
     }
     (decision.verdict != Verdict::Deny) as i32
 }
@@ -250,15 +252,16 @@ fn judge_socket(ctx: &SockAddrContext, action: Action, address: Address) -> i32 
 #[inline(always)]
 fn judge_redirected(
     ctx: &SockAddrContext,
+    here: &Here,
     action: Action,
     redirection: Redirection,
     address: impl FnOnce() -> Address,
 ) -> i32 {
     match redirection {
-        Redirection::None => judge_socket(ctx, action, address()),
+        Redirection::None => judge_socket(ctx, here, action, address()),
         Redirection::Done => 1,
         Redirection::Failed => {
-            emit::unlabelled(action, Decision::deny(Reason::TableFull), EPERM, &NOWHERE);
+            emit::unlabelled(here, action, Decision::deny(Reason::TableFull), &NOWHERE);
             0
         }
     }
@@ -266,7 +269,8 @@ fn judge_redirected(
 
 #[inline(always)]
 fn judge_v4(ctx: &SockAddrContext, action: Action) -> i32 {
-    judge_redirected(ctx, action, redirect::redirect_v4(ctx), || {
+    let Some(here) = scopes::here() else { return 0 };
+    judge_redirected(ctx, here, action, redirect::redirect_v4(ctx, here.resolver), || {
         // SAFETY: user_ip4 may be read in IPv4 programs.
         Address::v4(u32::from_be(unsafe { (*ctx.sock_addr).user_ip4 }))
     })
@@ -274,7 +278,8 @@ fn judge_v4(ctx: &SockAddrContext, action: Action) -> i32 {
 
 #[inline(always)]
 fn judge_v6(ctx: &SockAddrContext, action: Action) -> i32 {
-    judge_redirected(ctx, action, redirect::redirect_v6(ctx), || {
+    let Some(here) = scopes::here() else { return 0 };
+    judge_redirected(ctx, here, action, redirect::redirect_v6(ctx, here.resolver), || {
         let [a, b, c, d] = redirect::words(ctx);
         Address::v6(redirect::long(a, b), redirect::long(c, d))
     })
@@ -307,11 +312,11 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
 /// What becomes of a packet. Questions to name servers that were not led to the resolver come
 /// from sockets that named their server before they were the scope's.
 #[inline(always)]
-fn decide_packet(ctx: &SkBuffContext, table: &Table, to: Peer) -> Decision {
-    if redirect::concerns(to.port) {
+fn decide_packet(ctx: &SkBuffContext, here: &Here, table: &Table, to: Peer) -> Decision {
+    if redirect::concerns(here.resolver, to.port) {
         return egress::violation(table);
     }
-    let found = installed::decide_packet(ctx, table, to);
+    let found = installed::decide_packet(ctx, here, table, to);
     // A connection that is opened again, since no answer came, keeps what is known of it.
     if found.by_name
         && let Some(sock) = installed::socket(ctx)
@@ -326,17 +331,19 @@ fn decide_packet(ctx: &SkBuffContext, table: &Table, to: Peer) -> Decision {
 /// `BPF_CGROUP_INET_EGRESS`: the truth on the wire, for whatever socket of the cgroup.
 #[cgroup_skb]
 pub fn egress(ctx: SkBuffContext) -> i32 {
-    let Some(table) = table() else { return 0 };
+    let Some(here) = scopes::here() else { return 0 };
+    let Some(table) = table(here.scope) else { return 0 };
     if !egress::governs(&table) {
         return 1;
     }
-    judge_packet(&ctx, &table).unwrap_or_else(|_| answer(socket::decide(&table, 0, 0, 0), NOWHERE))
+    judge_packet(&ctx, here, &table)
+        .unwrap_or_else(|_| answer(here, socket::decide(&table, 0, 0, 0), NOWHERE))
 }
 
 /// Judges a packet: 1 lets it go on; `Err` for what is neither TCP nor UDP, is routed by options,
 /// or cannot be read.
 #[inline(always)]
-fn judge_packet(ctx: &SkBuffContext, table: &Table) -> Result<i32, i64> {
+fn judge_packet(ctx: &SkBuffContext, here: &Here, table: &Table) -> Result<i32, i64> {
     let packet = Packet::parse(ctx, table)?;
     if !packet.is_plain {
         // A source route, for one: it would lead a connection that is open by any machine.
@@ -345,29 +352,29 @@ fn judge_packet(ctx: &SkBuffContext, table: &Table) -> Result<i32, i64> {
     let protocol = packet.protocol;
     // First, since most packets are of connections that are open.
     if protocol == Protocol::Tcp && !packet.opens(ctx)? {
-        return Ok(server_name::judge(ctx, table, packet));
+        return Ok(server_name::judge(ctx, here, table, packet));
     }
     let (address, port) = packet.target(ctx)?;
     let address = table.blurred(address);
-    if redirect::is_question(ctx, packet, (address, port)) {
+    if redirect::is_question(ctx, here, packet, (address, port)) {
         return Ok(1);
     }
     let to = Peer { address, port, protocol };
     // To loopback, `connect4` and `connect6` have judged with what is not seen here.
     let is_judged = protocol == Protocol::Udp || !address.is_loopback();
-    if is_judged && answer(decide_packet(ctx, table, to), to.destination()) == 0 {
+    if is_judged && answer(here, decide_packet(ctx, here, table, to), to.destination()) == 0 {
         return Ok(0);
     }
-    Ok(if protocol == Protocol::Tcp { server_name::judge(ctx, table, packet) } else { 1 })
+    Ok(if protocol == Protocol::Tcp { server_name::judge(ctx, here, table, packet) } else { 1 })
 }
 
 /// What becomes of a packet; tells of what is refused. In observe mode the socket's own hooks have
 /// told; a packet would tell again and again.
 #[inline(always)]
-fn answer(decision: Decision, to: Destination) -> i32 {
+fn answer(here: &Here, decision: Decision, to: Destination) -> i32 {
     if decision.verdict != Verdict::Deny {
         return 1;
     }
-    emit::packet(Action::Send, decision, &to);
+    emit::packet(here, Action::Send, decision, &to);
     0
 }

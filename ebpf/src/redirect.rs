@@ -17,9 +17,10 @@ use aya_ebpf::{
 use ringfence_common::{
     Address,
     resolver::{Asker, Named, PORT},
+    scope::{Here, Resolver},
 };
 
-use crate::{installed::socket, kernel::setting, packet::Packet};
+use crate::{installed::socket, packet::Packet, scopes::here};
 
 /// The server that a socket has asked last.
 #[btf_map]
@@ -35,16 +36,10 @@ const LOOPBACK: u32 = 0x7f00_0001;
 /// The upper half of the lower 64 bits of an IPv4-mapped address (RFC 4291, 2.5.5.2).
 const MAPPED: u64 = 0xffff;
 
-/// Whether there is a resolver that the governed must use.
-#[inline(always)]
-pub(crate) fn is_on() -> bool {
-    setting!(resolver_v4) != 0
-}
-
 /// Whether a destination is that of questions to name servers, and there is a resolver for them.
 #[inline(always)]
-pub(crate) fn concerns(port: u16) -> bool {
-    is_on() && port == PORT
+pub(crate) fn concerns(resolver: Resolver, port: u16) -> bool {
+    resolver.v4 != 0 && port == PORT
 }
 
 /// What became of a destination.
@@ -137,8 +132,8 @@ fn name(server: &mut Named, high: u64, low: u64) {
 
 /// Sends what goes to a name server over IPv4 to the resolver.
 #[inline(always)]
-pub(crate) fn redirect_v4(ctx: &SockAddrContext) -> Redirection {
-    if !concerns(port(ctx)) {
+pub(crate) fn redirect_v4(ctx: &SockAddrContext, resolver: Resolver) -> Redirection {
+    if !concerns(resolver, port(ctx)) {
         return Redirection::None;
     }
     // SAFETY: user_ip4 may be read in IPv4 programs.
@@ -147,20 +142,20 @@ pub(crate) fn redirect_v4(ctx: &SockAddrContext) -> Redirection {
         return Redirection::Failed;
     };
     name(server, 0, (MAPPED << 32) | u32::from_be(address) as u64);
-    set_v4(ctx, LOOPBACK, setting!(resolver_v4) as u16);
+    set_v4(ctx, LOOPBACK, resolver.v4 as u16);
     Redirection::Done
 }
 
 /// Sends what goes to a name server over IPv6 to the resolver: that of an IPv4 address to 127.0.0.1.
 #[inline(always)]
-pub(crate) fn redirect_v6(ctx: &SockAddrContext) -> Redirection {
-    if !concerns(port(ctx)) {
+pub(crate) fn redirect_v6(ctx: &SockAddrContext, resolver: Resolver) -> Redirection {
+    if !concerns(resolver, port(ctx)) {
         return Redirection::None;
     }
     let [a, b, c, d] = words(ctx);
     let (high, low) = (long(a, b), long(c, d));
     let is_v4 = high == 0 && low >> 32 == MAPPED;
-    let to = if is_v4 { setting!(resolver_v4) } else { setting!(resolver_v6) };
+    let to = if is_v4 { resolver.v4 } else { resolver.v6 };
     if to == 0 {
         return Redirection::Failed;
     }
@@ -179,8 +174,9 @@ pub(crate) fn redirect_v6(ctx: &SockAddrContext) -> Redirection {
 fn restore_v4(ctx: &SockAddrContext) -> i32 {
     // SAFETY: user_ip4 may be read in IPv4 programs.
     let address = unsafe { (&raw const (*ctx.sock_addr).user_ip4).read_volatile() };
-    if is_on()
-        && port(ctx) == setting!(resolver_v4) as u16
+    if let Some(here) = here()
+        && here.resolver.v4 != 0
+        && port(ctx) == here.resolver.v4 as u16
         && u32::from_be(address) == LOOPBACK
         && let Some(server) = server(sock(ctx), 0)
     {
@@ -193,9 +189,10 @@ fn restore_v4(ctx: &SockAddrContext) -> i32 {
 fn restore_v6(ctx: &SockAddrContext) -> i32 {
     let [a, b, c, d] = words(ctx);
     let (high, low, port) = (long(a, b), long(c, d), port(ctx));
-    let from_v4 = low == (MAPPED << 32) | LOOPBACK as u64 && port == setting!(resolver_v4) as u16;
-    let from_v6 = low == 1 && port == setting!(resolver_v6) as u16;
-    if is_on()
+    let Some(Here { resolver, .. }) = here() else { return 1 };
+    let from_v4 = low == (MAPPED << 32) | LOOPBACK as u64 && port == resolver.v4 as u16;
+    let from_v6 = low == 1 && port == resolver.v6 as u16;
+    if resolver.v4 != 0
         && high == 0
         && (from_v4 || from_v6)
         && let Some(server) = server(sock(ctx), 0)
@@ -233,27 +230,28 @@ pub fn getpeername6(ctx: SockAddrContext) -> i32 {
 
 /// Whether an address is the resolver's.
 #[inline(always)]
-pub(crate) fn is_resolver(address: Address, port: u16) -> bool {
-    let is_v4 = address.as_v4() == Some(LOOPBACK) && port as u32 == setting!(resolver_v4);
-    let is_v6 = address.high == 0 && address.low == 1 && port as u32 == setting!(resolver_v6);
-    is_on() && (is_v4 || is_v6)
+pub(crate) fn is_resolver(resolver: Resolver, address: Address, port: u16) -> bool {
+    let is_v4 = address.as_v4() == Some(LOOPBACK) && port as u32 == resolver.v4;
+    let is_v6 = address.high == 0 && address.low == 1 && port as u32 == resolver.v6;
+    resolver.v4 != 0 && (is_v4 || is_v6)
 }
 
 /// Whether a packet goes to the resolver; then it learns which server the packet's socket named.
 #[inline(always)]
 pub(crate) fn is_question(
     ctx: &SkBuffContext,
+    here: &Here,
     packet: Packet,
     (address, port): (Address, u16),
 ) -> bool {
-    if !is_resolver(address, port) {
+    if !is_resolver(here.resolver, address, port) {
         return false;
     }
     if let Some(sock) = socket(ctx)
         && let Some(server) = server(sock, 0)
         && let Ok((source, source_port)) = packet.source(ctx)
     {
-        let key = Asker::new(source, source_port, packet.protocol.number());
+        let key = Asker::new(here.scope, source, source_port, packet.protocol.number());
         let map = (&raw const ASKERS).cast_mut().cast::<c_void>();
         // SAFETY: key and value are as long as the map's. What cannot be remembered makes the
         // resolver choose a server itself.

@@ -7,19 +7,18 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type, task_struct},
-    helpers::generated::{
-        bpf_get_current_ancestor_cgroup_id, bpf_get_current_task_btf, bpf_task_storage_get,
-    },
-    macros::{btf_map, lsm, map},
-    maps::Array,
+    helpers::generated::{bpf_get_current_task_btf, bpf_task_storage_get},
+    macros::{btf_map, lsm},
     programs::LsmContext,
 };
 use ringfence_common::{Action, Decision, Reason, event::Event};
 
 use crate::{
     emit, guard,
-    kernel::{offset, read_u64, reads_by_cast, setting, typed, typed_u32},
+    kernel::{offset, typed},
     path::PathRoom,
+    scopes,
+    table::{Table, table},
     verdicts::Verdicts,
 };
 
@@ -33,8 +32,11 @@ pub(crate) const STARTED: u32 = 1;
 /// most that newer kernels allocate here.
 #[repr(C)]
 pub(crate) struct Task {
+    /// The scope's number. First, where the agent reads it.
     pub(crate) scope: u32,
     pub(crate) flags: u32,
+    /// Identifier of the scope's cgroup.
+    pub(crate) cgroup: u64,
     /// The event in the making; its `exe` is kept from the last exec.
     pub(crate) event: Event,
     pub(crate) room: PathRoom,
@@ -101,14 +103,12 @@ static TASKS: TaskStorage<Task> = TaskStorage::new();
 #[btf_map]
 static SECOND_PATHS: TaskStorage<PathRoom> = TaskStorage::new();
 
-/// Not 0 while the scope is being ended: no governed task may fork any more, so that a list of
-/// them has an end.
-#[map]
-static CLOSING: Array<u32> = Array::with_max_entries(1, 0);
-
-#[inline(always)]
-fn is_closing() -> bool {
-    CLOSING.get(0).is_none_or(|closing| *closing != 0)
+impl Task {
+    /// The policy of the task's scope.
+    #[inline(always)]
+    pub(crate) fn table(&self) -> Option<Table> {
+        table(self.scope)
+    }
 }
 
 /// `CLONE_INTO_CGROUP` (`linux/sched.h`).
@@ -120,8 +120,8 @@ pub(crate) enum Subject {
     Ungoverned,
     /// Governed.
     Governed(&'static mut Task),
-    /// Governed, but there is no memory to judge it with: refused.
-    Unknown,
+    /// Governed by this scope, but there is no memory to judge it with: refused.
+    Unknown(u32),
 }
 
 /// Judges who the current task is. The cheap way out comes first: most tasks are ungoverned.
@@ -134,15 +134,14 @@ pub(crate) fn subject() -> Subject {
     {
         return Subject::Governed(task);
     }
-    if !in_scope_cgroup(current) {
-        return Subject::Ungoverned;
-    }
+    let Some((number, cgroup)) = scopes::of_current(current) else { return Subject::Ungoverned };
     match TASKS.get_or_create(current) {
         Some(task) => {
-            task.scope = setting!(scope);
+            task.scope = number;
+            task.cgroup = cgroup;
             Subject::Governed(task)
         }
-        None => Subject::Unknown,
+        None => Subject::Unknown(number),
     }
 }
 
@@ -154,28 +153,6 @@ fn has_storage(task: *const task_struct) -> bool {
     unsafe { typed(task.cast(), offset!(task_storage)) != 0 }
 }
 
-#[inline(always)]
-fn in_scope_cgroup(task: *const task_struct) -> bool {
-    let level = setting!(cgroup_level);
-    // SAFETY: the task is the current one, and always has a set of cgroups.
-    let cgroup = unsafe {
-        let set = typed(task.cast(), offset!(task_cgroups)) as *const u8;
-        typed(set, offset!(set_cgroup)) as *const u8
-    };
-    // SAFETY: as above.
-    if unsafe { typed_u32(cgroup, offset!(cgroup_level)) } < level {
-        return false;
-    }
-    let ancestor = if reads_by_cast() {
-        let ancestor = read_u64(cgroup as u64 + offset!(cgroup_ancestors) + level as u64 * 8);
-        read_u64(read_u64(ancestor + offset!(cgroup_node)) + offset!(node_id))
-    } else {
-        // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
-        unsafe { bpf_get_current_ancestor_cgroup_id(level as i32) }
-    };
-    ancestor != 0 && ancestor == setting!(cgroup)
-}
-
 /// The room for a second path.
 #[inline(always)]
 pub(crate) fn second_path() -> Option<&'static mut PathRoom> {
@@ -183,10 +160,10 @@ pub(crate) fn second_path() -> Option<&'static mut PathRoom> {
     SECOND_PATHS.get_or_create(unsafe { bpf_get_current_task_btf() })
 }
 
-/// Whether another task is governed by this scope.
+/// Whether another task is governed by the same scope.
 #[inline(always)]
-pub(crate) fn is_member(task: *mut task_struct) -> bool {
-    TASKS.get(task).is_some()
+pub(crate) fn is_member(own: &Task, other: *mut task_struct) -> bool {
+    TASKS.get(other).is_some_and(|other| other.scope == own.scope)
 }
 
 /// Runs a hook's body for a governed task and answers for the others.
@@ -199,8 +176,8 @@ pub(crate) fn governed(
     match subject() {
         Subject::Ungoverned => 0,
         Subject::Governed(task) => body(task),
-        Subject::Unknown => {
-            emit::plain(action, Decision::deny(Reason::TableFull), errno, None);
+        Subject::Unknown(scope) => {
+            emit::nameless(scope, action, Decision::deny(Reason::TableFull), errno);
             -errno
         }
     }
@@ -214,7 +191,7 @@ pub(crate) fn governed(
 #[lsm(hook = "task_alloc")]
 pub fn task_alloc(ctx: LsmContext) -> i32 {
     governed(Action::Exec, emit::EPERM, |parent| {
-        if is_closing() {
+        if scopes::scope(parent.scope).is_none_or(|scope| scope.closing != 0) {
             return -emit::EPERM;
         }
         if ctx.arg::<u64>(1) & CLONE_INTO_CGROUP != 0 {
@@ -225,10 +202,11 @@ pub fn task_alloc(ctx: LsmContext) -> i32 {
         }
         let child: *mut task_struct = ctx.arg(0);
         let Some(label) = TASKS.get_or_create(child) else {
-            emit::plain(Action::Exec, Decision::deny(Reason::TableFull), emit::EPERM, Some(parent));
+            emit::plain(parent, Action::Exec, Decision::deny(Reason::TableFull), emit::EPERM);
             return -emit::EPERM;
         };
         label.scope = parent.scope;
+        label.cgroup = parent.cgroup;
         label.flags = parent.flags;
         label.event.exe_length = parent.event.exe_length;
         label.event.exe = parent.event.exe;

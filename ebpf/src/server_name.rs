@@ -15,7 +15,9 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use ringfence_common::{
-    Action, Decision, Reason, Verdict,
+    Action, Decision, Image as _, Reason, Verdict,
+    image::header,
+    scope::Here,
     server_name::{Check, Progress, Stream, nameless},
     tls::Bytes,
 };
@@ -23,7 +25,7 @@ use ringfence_common::{
 use crate::{
     emit,
     installed::{Flow, flow, socket, stage},
-    kernel::{number, offset, read_u16, read_u32, read_u64, setting},
+    kernel::{number, offset, read_u16, read_u32, read_u64},
     network::Peer,
     packet::Packet,
     table::{Table, repeat},
@@ -123,10 +125,16 @@ impl Stream for Content {
     }
 }
 
+/// Whether the policy has a rule about names: its automaton has a state beside the dead one.
+#[inline(always)]
+pub(crate) fn is_checked(table: &Table) -> bool {
+    table.word(header::NAME_STATE_COUNT).is_none_or(|states| states > 1)
+}
+
 /// Judges a packet of TCP: 1 lets it go on.
 #[inline(always)]
-pub(crate) fn judge(ctx: &SkBuffContext, table: &Table, packet: Packet) -> i32 {
-    if setting!(checks_names) == 0 {
+pub(crate) fn judge(ctx: &SkBuffContext, here: &Here, table: &Table, packet: Packet) -> i32 {
+    if !is_checked(table) {
         return 1;
     }
     let Some(sock) = socket(ctx) else { return 1 };
@@ -162,9 +170,9 @@ pub(crate) fn judge(ctx: &SkBuffContext, table: &Table, packet: Packet) -> i32 {
     to.detail = segment.source as u32;
     match check {
         Some(check) if decision.reason.number() == Reason::UnlistedServerName.number() => {
-            emit::named_packet(Action::Send, decision, &to, check.name());
+            emit::named_packet(here, Action::Send, decision, &to, check.name());
         }
-        _ => emit::packet(Action::Send, decision, &to),
+        _ => emit::packet(here, Action::Send, decision, &to),
     }
     forget(sock);
     let is_refused = decision.verdict == Verdict::Deny;

@@ -15,6 +15,7 @@ use ringfence_common::{
     Action, Address, Image as _, Verdict,
     egress::Protocol,
     layout::ABSENT,
+    scope::LEVEL,
     serving,
     socket::{self, family},
 };
@@ -29,6 +30,7 @@ use crate::{
     packet::Packet,
     redirect::is_resolver,
     scope::{Task, governed},
+    scopes,
     table::{Table, table},
 };
 
@@ -52,7 +54,7 @@ fn bound(sock: u64) -> Option<Peer> {
 /// Judges listening with a socket. The address of all is loopback's too, and counts as that.
 #[inline(always)]
 pub(crate) fn judge_listening(task: &mut Task, sock: u64) -> i32 {
-    let Some(table) = table() else { return -EPERM };
+    let Some(table) = task.table() else { return -EPERM };
     match bound(sock) {
         Some(here) if !here.address.is_loopback() => {
             let decision = serving::decide(&table, here.protocol, here.port);
@@ -69,10 +71,10 @@ pub fn socket_accept(ctx: LsmContext) -> i32 {
     governed(Action::Listen, EPERM, |task| {
         let sock = read_u64(address(&ctx, 0) + offset!(socket_sock));
         let Some(here) = bound(sock) else { return 0 };
-        if is_own(sock) {
+        if is_own(sock, task.cgroup) {
             return 0;
         }
-        let Some(table) = table() else { return -EPERM };
+        let Some(table) = task.table() else { return -EPERM };
         let decision = serving::decide(&table, here.protocol, here.port);
         emit::going(task, Action::Listen, decision, &here.destination())
     })
@@ -95,9 +97,9 @@ fn arrival(ctx: &SkBuffContext, table: &Table) -> Result<Option<(Peer, (Address,
 /// Whether a packet was sent by a socket of the scope itself: one of this machine to which an
 /// answer would go.
 #[inline(always)]
-fn is_own_sender(ctx: &SkBuffContext, from: Peer, here: (Address, u16)) -> bool {
-    let (mut tuple, size) = tuple(here, (from.address, from.port));
-    let (packet, level) = (ctx.as_ptr(), setting!(cgroup_level) as i32);
+fn is_own_sender(ctx: &SkBuffContext, own: u64, from: Peer, to: (Address, u16)) -> bool {
+    let (mut tuple, size) = tuple(to, (from.address, from.port));
+    let (packet, level) = (ctx.as_ptr(), LEVEL as i32);
     let tuple = tuple.as_mut_ptr().cast();
     // SAFETY: the tuple is on our stack and as long as is said; the sockets are given back on every
     // way, as the verifier demands.
@@ -108,8 +110,8 @@ fn is_own_sender(ctx: &SkBuffContext, from: Peer, here: (Address, u16)) -> bool 
                 return false;
             }
             // Not a listening socket, which is found for any address.
-            let is_own = (*sock).state == SYN_SENT
-                && bpf_sk_ancestor_cgroup_id(sock.cast(), level) == setting!(cgroup);
+            let is_own =
+                (*sock).state == SYN_SENT && bpf_sk_ancestor_cgroup_id(sock.cast(), level) == own;
             bpf_sk_release(sock.cast());
             return is_own;
         }
@@ -121,7 +123,7 @@ fn is_own_sender(ctx: &SkBuffContext, from: Peer, here: (Address, u16)) -> bool 
         if sock.is_null() {
             return false;
         }
-        let is_own = bpf_sk_ancestor_cgroup_id(sock.cast(), level) == setting!(cgroup);
+        let is_own = bpf_sk_ancestor_cgroup_id(sock.cast(), level) == own;
         bpf_sk_release(sock.cast());
         is_own
     }
@@ -130,41 +132,43 @@ fn is_own_sender(ctx: &SkBuffContext, from: Peer, here: (Address, u16)) -> bool 
 /// `BPF_CGROUP_INET_INGRESS`: what comes in to a socket of the cgroup.
 #[cgroup_skb]
 pub fn ingress(ctx: SkBuffContext) -> i32 {
-    let Some(table) = table() else { return 0 };
+    let Some(here) = scopes::here() else { return 0 };
+    let Some(table) = table(here.scope) else { return 0 };
     if !serving::governs(&table) {
         return 1;
     }
-    let (from, here) = match arrival(&ctx, &table) {
+    let (from, to) = match arrival(&ctx, &table) {
         Ok(None) => return 1,
         Ok(Some(arrival)) => arrival,
         Err(_) => {
             let decision = socket::decide(&table, 0, 0, 0);
             if decision.verdict == Verdict::Deny {
-                emit::packet(Action::Listen, decision, &NOWHERE);
+                emit::packet(here, Action::Listen, decision, &NOWHERE);
                 return 0;
             }
             return 1;
         }
     };
-    if from.protocol == Protocol::Udp && is_resolver(from.address, from.port) {
+    if from.protocol == Protocol::Udp && is_resolver(here.resolver, from.address, from.port) {
         return 1;
     }
     // As a number that the verifier takes for any: else it follows what comes next once for each
     // way that leads to an answer.
     let answer = match from.protocol {
-        Protocol::Udp => installed::decide_packet(&ctx, &table, from).decision.verdict,
+        Protocol::Udp => installed::decide_packet(&ctx, here, &table, from).decision.verdict,
         Protocol::Tcp => Verdict::Deny,
     };
     let answer = table.blur(answer as u64);
     if answer == Verdict::Allow as u64 {
         return 1;
     }
-    let decision = serving::decide(&table, from.protocol, here.1);
-    if decision.verdict == Verdict::Allow || is_own_sender(&ctx, from, here) {
+    let decision = serving::decide(&table, from.protocol, to.1);
+    if decision.verdict == Verdict::Allow || is_own_sender(&ctx, here.cgroup, from, to) {
         return 1;
     }
     let decision = serving::unless_answered(decision, answer == Verdict::Observe as u64);
     // Who came, and the port that it came to.
-    emit::packet(Action::Listen, decision, &Peer { port: here.1, ..from }.destination());
+    let to = Peer { port: to.1, ..from }.destination();
+    emit::packet(here, Action::Listen, decision, &to);
     (decision.verdict != Verdict::Deny) as i32
 }

@@ -2,12 +2,17 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{helpers::generated::bpf_loop, macros::map, maps::Array};
+use aya_ebpf::{
+    btf_maps::{Array, ArrayOfMaps},
+    helpers::generated::bpf_loop,
+    macros::btf_map,
+};
 use ringfence_common::{
     Address, Image,
     event::PATH_BYTES,
     files::{CORRUPT, Walker},
     image::header,
+    scope::MAX_SCOPES,
 };
 
 use crate::{
@@ -15,19 +20,20 @@ use crate::{
     path::PathRoom,
 };
 
-/// The image. The agent replaces the value's size by that of the compiled policy.
-#[map]
-static IMAGES: Array<[u8; 4096]> = Array::with_max_entries(1, 0);
+/// The images, by number of their scope. The agent makes the map, and decides how many bytes there
+/// are for each.
+#[btf_map]
+static IMAGES: ArrayOfMaps<Array<[u8; 4096], 1>, { MAX_SCOPES as usize }> = ArrayOfMaps::new();
 
 /// The image, read with checks that the verifier can follow.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Table(*const u8);
 
-/// The policy in force; `None` only if the map has no element, which cannot be.
+/// The policy of a scope; `None` if it has none, which cannot be while it is in force.
 #[inline(always)]
-pub(crate) fn table() -> Option<Table> {
-    IMAGES.get_ptr(0).map(|image| Table(image.cast()))
+pub(crate) fn table(scope: u32) -> Option<Table> {
+    IMAGES.get_value(scope, &0).map(|image| Table(image.as_ptr()))
 }
 
 impl Table {

@@ -14,7 +14,7 @@ use crate::{
     network::is_own,
     path::{Location, put_abstract},
     scope::{Task, governed},
-    table::{table, walk},
+    table::walk,
 };
 
 /// Bytes of an address before an abstract name: the family, and a NUL (unix(7)).
@@ -39,7 +39,7 @@ pub fn unix_may_send(ctx: LsmContext) -> i32 {
 /// Judges reaching the socket at `peer`.
 #[inline(always)]
 pub(crate) fn judge(task: &mut Task, peer: u64, action: Action) -> i32 {
-    if is_own(peer) {
+    if is_own(peer, task.cgroup) {
         return 0;
     }
     // The path by which it was bound, in the mount namespace of who did.
@@ -52,7 +52,7 @@ pub(crate) fn judge(task: &mut Task, peer: u64, action: Action) -> i32 {
 
 #[inline(never)]
 fn judge_abstract(task: &mut Task, peer: u64, action: Action) -> i32 {
-    let Some(table) = table() else { return -EPERM };
+    let Some(table) = task.table() else { return -EPERM };
     if !files::governs_abstract(&table) {
         return 0;
     }

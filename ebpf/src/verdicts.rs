@@ -185,7 +185,7 @@ pub(crate) fn remember(task: &mut Task, table: &Table, location: Location, allow
         return;
     }
     // Where rules name contents, whether a file may be written is asked of the file too.
-    let rights = if content::is_asked() { RIGHTS & !Right::Write.bit() } else { RIGHTS };
+    let rights = if content::is_asked(table) { RIGHTS & !Right::Write.bit() } else { RIGHTS };
     let allowed = allowed & rights;
     let folder = room.folder;
     let slot = slot(&mut task.verdicts, number(&mut room.number, location.dentry));

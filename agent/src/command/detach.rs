@@ -21,7 +21,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
     for orphan in orphans {
         let name = orphan.name.clone();
-        let was_running = orphan.is_running();
+        let was_running = orphan.is_running()?;
         orphan.remove()?;
         if was_running {
             say!("{name}: its command still ran, and was ended; removed");
@@ -29,6 +29,7 @@ pub(crate) fn run() -> Result<ExitCode> {
             say!("{name}: removed");
         }
     }
+    scopes::remove_unused_sets()?;
     cgroup::remove_empty_parent();
     Ok(ExitCode::SUCCESS)
 }

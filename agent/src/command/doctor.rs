@@ -14,10 +14,12 @@ use crate::{
     cgroup::{self, Cgroup},
     kernel::{
         probe::{self, KERNEL_BTF},
-        programs::{Loaded, Programs, ScopeId},
+        programs::{Loaded, Programs},
+        set::Set,
         symbols,
     },
-    launch, scopes,
+    launch,
+    scopes::{self, Ownership},
 };
 
 /// Arguments of `doctor`.
@@ -122,30 +124,33 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
     findings.push(finding("paths", locks));
     let name = format!("doctor-{}", std::process::id());
     let trial = || -> Result<Vec<Finding>> {
-        let Some(ownership) = scopes::Ownership::take_in_time(&name)? else {
+        let Some(ownership) = Ownership::take_in_time(&name)? else {
             anyhow::bail!("another doctor of the same number is at work");
         };
-        let cgroup = Cgroup::create(&name)?;
-        let scope = ScopeId { cgroup: cgroup.id, level: cgroup.level };
-        let folder = cgroup.open()?;
-        let set = PolicySet::read([Source::new("doctor", EVERYTHING)], None);
-        let tables = set.compile(&Default::default()).map_err(|finding| anyhow!("{finding}"))?;
+        let machine = Ownership::of_machine()?;
+        let text = PolicySet::read([Source::new("doctor", EVERYTHING)], None);
+        let tables = text.compile(&Default::default()).map_err(|finding| anyhow!("{finding}"))?;
         let policy = Loaded { image: &tables.image, contents: &[], resolver: [1; 2] };
+        // A set of its own: that another is loaded says nothing of what could be loaded now.
+        let set = Set::for_trial(scopes::sets().join(&name));
         let mut found = vec![];
-        let attached =
-            Programs::try_each(scope, folder, policy, &scopes::pins(&name), |hook, result| {
-                let name = format!("{} ({})", hook.purpose, hook.name);
-                found.push(finding(&name, result.map(str::to_owned)));
-            });
-        match attached {
-            Ok((programs, _)) => {
-                found.push(finding("programs are called", is_called(&cgroup)));
-                programs.remove();
+        let loaded = set.load_each(true, |hook, result| {
+            let name = format!("{} ({})", hook.purpose, hook.name);
+            found.push(finding(&name, result.map(str::to_owned)));
+        });
+        let is_whole = found.iter().all(|one| one.ok);
+        match loaded {
+            Ok(()) if is_whole => {
+                found.push(finding("programs are called", is_called(set, &name, policy)))
             }
-            Err(error) => found.push(finding("loading programs", Err(error))),
+            Ok(()) => set.remove()?,
+            Err(error) => {
+                found.push(finding("loading programs", Err(error)));
+                set.remove()?;
+            }
         }
-        cgroup.remove()?;
         ownership.release();
+        machine.release();
         Ok(found)
     };
     match trial() {
@@ -154,19 +159,26 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
     }
 }
 
-/// Starts a process in the scope, which checks that it is governed before it runs.
-fn is_called(cgroup: &Cgroup) -> Result<String> {
+/// Puts a scope into the set and starts a process in it, which checks that it is governed before it
+/// runs. Removes both.
+fn is_called(set: Set, name: &str, policy: Loaded<'_>) -> Result<String> {
+    let cgroup = Cgroup::create(name)?;
+    let (programs, _) = Programs::attach(set, name, &cgroup, policy)?;
     let words = ["true".into()];
     let Some(command) = launch::command(&words, cgroup.entrance()?, None) else {
         anyhow::bail!("no command");
     };
     let mut command: Command = command;
-    match command.status() {
+    let called = match command.status() {
         Ok(_) => Ok("yes".into()),
         Err(error) => match launch::explain(&words, error) {
             // It came so far as to be governed; whether this machine has `true` is no matter.
             launch::LaunchError::Refused { .. } => Ok("yes".into()),
             error => Err(error.into()),
         },
-    }
+    };
+    programs.members().end(|| cgroup.end())?;
+    programs.release()?;
+    cgroup.remove()?;
+    called
 }

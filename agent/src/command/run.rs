@@ -24,13 +24,14 @@ use crate::{
     contents,
     kernel::{
         probe::KERNEL_BTF,
-        programs::{Loaded, Maps, Programs, ScopeId},
+        programs::{Channels, Loaded, Programs},
         ring::Ring,
+        set::Set,
     },
     launch::{self, LaunchError},
     names::{self, Lookup, Service, Sockets},
     policies::{self, Policy},
-    scopes,
+    scopes::{self, Ownership},
     user::{self, User},
 };
 
@@ -121,16 +122,16 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         contents: &contents,
         resolver: sockets.as_ref().map_or([0; 2], Sockets::ports),
     };
-    let (scope, maps) = Scope::create(&name, loaded)?;
+    let (scope, channels) = Scope::create(&name, loaded)?;
     let mut audit = Audit::new(name, (scope.cgroup.id, scope.cgroup.name.clone()), policy, sink);
     let resolver = sockets
         .map(|sockets| {
             let as_nonexistent = matches!(arguments.unlisted_names, Refusal::Nxdomain);
-            Service::start(sockets, maps.addresses, maps.askers, policy, as_nonexistent)
+            Service::start(sockets, channels.names, policy, as_nonexistent)
         })
         .transpose();
     let outcome = resolver.and_then(|resolver| {
-        let sources = Sources { events: maps.events, resolver };
+        let sources = Sources { events: channels.events, resolver };
         runtime.block_on(scope.govern(&arguments.command, user, sources, &mut audit))
     });
     scope.remove();
@@ -160,7 +161,7 @@ fn check_machine() -> Result<()> {
 /// Removes what runs that were killed left behind. What still runs is left governed.
 fn clean_up_orphans() -> Result<()> {
     for orphan in scopes::orphans()? {
-        if !orphan.is_running() {
+        if !orphan.is_running()? {
             orphan.remove()?;
         }
     }
@@ -177,36 +178,46 @@ struct Sources {
 struct Scope {
     cgroup: Cgroup,
     programs: Programs,
-    ownership: scopes::Ownership,
+    ownership: Ownership,
 }
 
 impl Scope {
-    fn create(name: &str, policy: Loaded<'_>) -> Result<(Self, Maps)> {
-        let Some(ownership) = scopes::Ownership::take_in_time(name)? else {
+    fn create(name: &str, policy: Loaded<'_>) -> Result<(Self, Channels)> {
+        let Some(ownership) = Ownership::take_in_time(name)? else {
             bail!("a scope named `{name}` is in use by another `ringfence run`");
+        };
+        let machine = Ownership::of_machine()?;
+        let set = Set::of_this_build(&scopes::sets(), policy.image.len())
+            .and_then(|set| set.load(policy.has_network()).map(|()| set));
+        let set = match set {
+            Ok(set) => set,
+            Err(error) => {
+                ownership.release();
+                machine.release();
+                return Err(error);
+            }
         };
         let cgroup = match Cgroup::create(name) {
             Ok(cgroup) => cgroup,
             Err(error) => {
                 ownership.release();
+                machine.release();
                 return Err(error).context(format!(
                     "scope `{name}` may be left over and still running: `ringfence detach` ends it"
                 ));
             }
         };
-        let scope = ScopeId { cgroup: cgroup.id, level: cgroup.level };
-        let attached = cgroup
-            .open()
-            .map_err(anyhow::Error::from)
-            .and_then(|folder| Programs::attach(scope, folder, policy, &scopes::pins(name)));
-        match attached {
-            Ok((programs, maps)) => Ok((Self { cgroup, programs, ownership }, maps)),
+        let attached = Programs::attach(set, name, &cgroup, policy);
+        let created = match attached {
+            Ok((programs, channels)) => Ok((Self { cgroup, programs, ownership }, channels)),
             Err(error) => {
                 cgroup.remove()?;
                 ownership.release();
                 Err(error)
             }
-        }
+        };
+        machine.release();
+        created
     }
 
     /// Runs the command to its end, takes its events, and ends what it left running; returns its
@@ -286,13 +297,21 @@ impl Scope {
     /// Takes the scope out of force, if nothing runs in it any more.
     fn remove(self) {
         let cgroup = &self.cgroup;
-        let ended = self.programs.members().end(|| cgroup.end());
-        if let Err(error) = ended.and_then(|()| cgroup.remove()) {
+        let removed = self
+            .programs
+            .members()
+            .end(|| cgroup.end())
+            .and_then(|()| Ownership::of_machine())
+            .and_then(|machine| {
+                self.programs.release()?;
+                cgroup.remove()?;
+                self.ownership.release();
+                machine.release();
+                Ok(())
+            });
+        if let Err(error) = removed {
             tell!("ringfence: {error:#}; what is left stays governed: see `ringfence detach`");
-            return;
         }
-        self.programs.remove();
-        self.ownership.release();
     }
 }
 

@@ -1,16 +1,16 @@
 //! The hooks that ringfence attaches, and what each is for.
 
+use aya::programs::{CgroupSkbAttachType as Way, CgroupSockAddrAttachType as On};
+
 /// How a program is attached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Attachment {
     /// To a hook of the Linux security module framework, for the whole machine.
     SecurityModule,
-    /// To the socket address hooks of the scope's cgroup.
-    SocketAddress,
-    /// To the egress hook of the scope's cgroup.
-    Packet,
-    /// To the ingress hook of the scope's cgroup.
-    Arrival,
+    /// To a socket address hook of the scope's cgroup.
+    SocketAddress(On),
+    /// To the hook on packets of the scope's cgroup that go this way.
+    Packet(Way),
 }
 
 /// One program of the object.
@@ -35,8 +35,15 @@ const fn lsm_or(name: &'static str, purpose: &'static str, otherwise: &'static s
     Hook { otherwise: Some(otherwise), ..lsm(name, purpose) }
 }
 
-const fn address(name: &'static str, purpose: &'static str) -> Hook {
-    Hook { attachment: Attachment::SocketAddress, ..lsm(name, purpose) }
+const fn address(name: &'static str, on: On, purpose: &'static str) -> Hook {
+    Hook { attachment: Attachment::SocketAddress(on), ..lsm(name, purpose) }
+}
+
+impl Hook {
+    /// Whether it is attached for the whole machine, and not to each scope's cgroup.
+    pub(crate) const fn is_for_machine(&self) -> bool {
+        matches!(self.attachment, Attachment::SecurityModule)
+    }
 }
 
 /// Every hook, those that bring tasks under the policy first.
@@ -103,16 +110,16 @@ pub(crate) const HOOKS: &[Hook] = &[
     lsm("uring_sqpoll", "threads that work for an io_uring"),
     lsm("uring_override_creds", "io_uring requests with other credentials"),
     lsm("uring_cmd", "io_uring requests to drivers"),
-    address("connect4", "connecting over IPv4"),
-    address("connect6", "connecting over IPv6"),
-    address("sendmsg4", "sending over IPv4"),
-    address("sendmsg6", "sending over IPv6"),
-    address("recvmsg4", "answers of name servers over IPv4"),
-    address("recvmsg6", "answers of name servers over IPv6"),
-    address("getpeername4", "names of name servers over IPv4"),
-    address("getpeername6", "names of name servers over IPv6"),
-    Hook { attachment: Attachment::Packet, ..lsm("egress", "packets") },
-    Hook { attachment: Attachment::Arrival, ..lsm("ingress", "packets that come in") },
+    address("connect4", On::Connect4, "connecting over IPv4"),
+    address("connect6", On::Connect6, "connecting over IPv6"),
+    address("sendmsg4", On::UDPSendMsg4, "sending over IPv4"),
+    address("sendmsg6", On::UDPSendMsg6, "sending over IPv6"),
+    address("recvmsg4", On::UDPRecvMsg4, "answers of name servers over IPv4"),
+    address("recvmsg6", On::UDPRecvMsg6, "answers of name servers over IPv6"),
+    address("getpeername4", On::GetPeerName4, "names of name servers over IPv4"),
+    address("getpeername6", On::GetPeerName6, "names of name servers over IPv6"),
+    Hook { attachment: Attachment::Packet(Way::Egress), ..lsm("egress", "packets") },
+    Hook { attachment: Attachment::Packet(Way::Ingress), ..lsm("ingress", "packets that come in") },
 ];
 
 #[cfg(test)]

@@ -1,17 +1,15 @@
 //! Ends the governed processes of a scope, wherever they have got to, before it goes out of force.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{
+    fs, io,
+    os::fd::{AsFd, AsRawFd as _},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
-use aya::maps::MapData;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::sys;
-
-/// The map of labels.
-pub(crate) const TASKS: &str = "TASKS";
-/// The map that stops forks.
-pub(crate) const CLOSING: &str = "CLOSING";
+use super::{set::Maps, sys};
 
 /// Lists of processes that are read before it is given up.
 const MAX_ROUNDS: usize = 500;
@@ -22,8 +20,9 @@ const PAUSE: Duration = Duration::from_millis(4);
 
 /// The governed processes of a scope.
 pub(crate) struct Members<'a> {
-    pub(super) tasks: Option<&'a MapData>,
-    pub(super) closing: Option<&'a MapData>,
+    pub(super) maps: &'a Maps,
+    /// The scope's number.
+    pub(super) number: u32,
 }
 
 impl Members<'_> {
@@ -34,19 +33,15 @@ impl Members<'_> {
     ///
     /// When that cannot be told for certain. Then the programs must stay.
     pub(crate) fn end(&self, end_cgroup: impl FnOnce() -> Result<()>) -> Result<()> {
-        let (Some(tasks), Some(closing)) = (self.tasks, self.closing) else {
-            bail!("the scope's maps are missing");
-        };
-        sys::set_only_element(closing.fd(), &1_u32.to_ne_bytes()).context("stopping forks")?;
+        self.maps.close(self.number).context("stopping forks")?;
         end_cgroup()?;
-        let size = tasks.info().context("the map of labels")?.value_size() as usize;
-        let mut value = vec![0; size];
+        let mut label = self.room()?;
         let mut empty = 0;
         for _ in 0..MAX_ROUNDS {
             let mut found = false;
             for process in processes()? {
                 let Ok(handle) = pidfd_open(process, PidfdFlags::empty()) else { continue };
-                if sys::has_task(tasks.fd(), &handle, &mut value) && !is_dead(process) {
+                if self.is_member(&handle, &mut label) && !is_dead(process) {
                     found = true;
                     // A process that ends by itself meanwhile is as good.
                     let _ = pidfd_send_signal(&handle, Signal::KILL);
@@ -60,41 +55,29 @@ impl Members<'_> {
         }
         bail!("processes that left the scope's cgroup do not end")
     }
-}
 
-/// As [`Members::end`], for a scope whose owner is gone, by what it pinned. A scope that pinned
-/// nothing started nothing.
-///
-/// # Errors
-///
-/// As [`Members::end`].
-pub(crate) fn end_pinned(pins: &Path, end_cgroup: impl FnOnce() -> Result<()>) -> Result<()> {
-    let open = |name: &str| match MapData::from_pin(pins.join(name)) {
-        Ok(map) => Ok(Some(map)),
-        Err(_) if !pins.join(name).exists() => Ok(None),
-        Err(error) => Err(error).with_context(|| pins.join(name).display().to_string()),
-    };
-    match (open(TASKS)?, open(CLOSING)?) {
-        (Some(tasks), Some(closing)) => {
-            Members { tasks: Some(&tasks), closing: Some(&closing) }.end(end_cgroup)
-        }
-        _ => end_cgroup(),
+    /// Whether any of them still runs, in the cgroup or not. What cannot be told counts as running.
+    pub(crate) fn any(&self) -> bool {
+        let (Ok(mut label), Ok(mut processes)) = (self.room(), processes()) else { return true };
+        processes.any(|process| {
+            pidfd_open(process, PidfdFlags::empty())
+                .is_ok_and(|handle| self.is_member(&handle, &mut label))
+                && !is_dead(process)
+        })
     }
-}
 
-/// Whether any process that is governed by what is pinned here still runs, in its cgroup or not.
-/// What cannot be told counts as running.
-pub(crate) fn any_pinned(pins: &Path) -> bool {
-    let Ok(tasks) = MapData::from_pin(pins.join(TASKS)) else {
-        return pins.join(TASKS).exists();
-    };
-    let (Ok(info), Ok(mut processes)) = (tasks.info(), processes()) else { return true };
-    let mut value = vec![0; info.value_size() as usize];
-    processes.any(|process| {
-        pidfd_open(process, PidfdFlags::empty())
-            .is_ok_and(|handle| sys::has_task(tasks.fd(), &handle, &mut value))
-            && !is_dead(process)
-    })
+    /// Room for a label.
+    fn room(&self) -> Result<Vec<u8>> {
+        let size = self.maps.tasks.info().context("the map of labels")?.value_size();
+        Ok(vec![0; size as usize])
+    }
+
+    /// Whether a process is governed by the scope: its number begins the label.
+    fn is_member(&self, process: impl AsFd, label: &mut [u8]) -> bool {
+        let process = process.as_fd().as_raw_fd().to_ne_bytes();
+        sys::get(self.maps.tasks.fd(), &process, label).unwrap_or(false)
+            && label.first_chunk() == Some(&self.number.to_ne_bytes())
+    }
 }
 
 /// Every process that this one sees.

@@ -1,10 +1,8 @@
 //! Prepares the compiled kernel object for the kernel and policy at hand, where the loader has no
-//! way to: calls of kernel functions, and the size of the policy image's map.
+//! way to: calls of kernel functions.
 
-use anyhow::{Context as _, Result, bail};
-use object::{
-    Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, read::elf::ElfFile64,
-};
+use anyhow::{Context as _, Result};
+use object::{Endianness, Object as _, ObjectSection as _, read::elf::ElfFile64};
 
 /// `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
@@ -12,8 +10,6 @@ const CALL: u8 = 0x85;
 const KERNEL_FUNCTION: u8 = 2;
 /// Bytes of an instruction.
 const INSTRUCTION: usize = 8;
-/// Offset of `value_size` in a map's definition (`struct bpf_map_def`).
-const VALUE_SIZE: u64 = 8;
 
 /// Turns calls of the helper number `marker`, which no kernel has, into calls of the kernel
 /// function with this BTF identifier, and returns how many there were.
@@ -40,31 +36,6 @@ pub(crate) fn call_kernel_function(object: &mut [u8], marker: u32, function: u32
         }
     }
     Ok(calls)
-}
-
-/// Sets the size of a map's value.
-///
-/// # Errors
-///
-/// When the object has no such map.
-pub(crate) fn set_value_size(object: &mut [u8], map: &str, bytes: u32) -> Result<()> {
-    let elf = parse(object)?;
-    let symbol = elf
-        .symbols()
-        .find(|symbol| symbol.name() == Ok(map))
-        .with_context(|| format!("the kernel object has no map `{map}`"))?;
-    let section = symbol
-        .section_index()
-        .and_then(|index| elf.section_by_index(index).ok())
-        .with_context(|| format!("map `{map}` is in no section"))?;
-    if section.name() != Ok("maps") {
-        bail!("map `{map}` is not in the section of maps");
-    }
-    let (start, _) = section.file_range().context("the section of maps is empty")?;
-    let at = (start + symbol.address() + VALUE_SIZE) as usize;
-    let field = object.get_mut(at..at + 4).context("the map's definition is cut")?;
-    field.copy_from_slice(&bytes.to_le_bytes());
-    Ok(())
 }
 
 fn parse(object: &[u8]) -> Result<ElfFile64<'_, Endianness>> {

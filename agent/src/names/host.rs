@@ -35,6 +35,8 @@ pub(super) struct Host {
     /// Where the lists stand in which a name may not be found.
     pub(super) defaults: Vec<Place>,
     pub(super) installed: Arc<Installed>,
+    /// Its number.
+    pub(super) scope: u32,
     pub(super) askers: Askers,
     pub(super) tell: mpsc::Sender<Lookup>,
     pub(super) lost: Arc<AtomicU64>,
@@ -66,7 +68,8 @@ pub(crate) struct Lookup {
 impl Host {
     /// What the kernel programs have remembered of a socket that asks.
     fn asker(&self, peer: SocketAddr, protocol: Protocol) -> Option<Named> {
-        let asker = Asker::new(Address::from(peer.ip()), peer.port(), protocol.number());
+        let address = Address::from(peer.ip());
+        let asker = Asker::new(self.scope, address, peer.port(), protocol.number());
         let mut key = [0; size_of::<Asker>()];
         key.copy_from_slice(asker.as_bytes());
         Named::read_from_bytes(&self.askers.get(&key, 0).ok()?).ok()

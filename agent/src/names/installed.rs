@@ -15,7 +15,7 @@ use std::{
 use ringfence_agent::resolver::NotInstalled;
 use ringfence_common::{
     Address,
-    installed::{Key, Value},
+    installed::{Key, MAX_SCOPE_ENTRIES, Value},
 };
 use ringfence_policy::grants::{Grant, entry};
 use rustix::time::{ClockId, clock_gettime};
@@ -25,10 +25,8 @@ use super::Addresses;
 
 /// How long before a part ends its entry is written without it.
 const AHEAD: Duration = Duration::from_secs(2);
-/// Addresses in the table: as many as the kernel's has room for.
-const CAPACITY: usize = 1 << 16;
-/// The scope's number.
-const SCOPE: u32 = 0;
+/// Addresses that may be open at a time.
+const CAPACITY: usize = MAX_SCOPE_ENTRIES as usize;
 
 /// The table of one scope.
 pub(super) struct Installed {
@@ -36,6 +34,8 @@ pub(super) struct Installed {
 }
 
 struct State {
+    /// The scope's number.
+    scope: u32,
     kernel: Addresses,
     entries: HashMap<[u8; size_of::<Key>()], Vec<Part>>,
 }
@@ -49,8 +49,8 @@ struct Part {
 }
 
 impl Installed {
-    pub(super) fn new(kernel: Addresses) -> Self {
-        Self { state: Mutex::new(State { kernel, entries: HashMap::new() }) }
+    pub(super) fn new(scope: u32, kernel: Addresses) -> Self {
+        Self { state: Mutex::new(State { scope, kernel, entries: HashMap::new() }) }
     }
 
     /// Opens addresses for a time. All are in the kernel's table when this returns.
@@ -86,7 +86,7 @@ impl Installed {
 
 impl State {
     fn add(&mut self, address: IpAddr, part: Part, now: u64) -> Result<(), NotInstalled> {
-        let key = key(address);
+        let key = key(self.scope, address);
         // What ends about now would end the new entry too, at once.
         let before = self.entries.get(&key).into_iter().flatten();
         let mut parts: Vec<Part> = before.filter(|part| part.lasts(now)).cloned().collect();
@@ -142,9 +142,9 @@ fn union(parts: &[Part]) -> Option<Value> {
     entry(&grants, expires)
 }
 
-fn key(address: IpAddr) -> [u8; size_of::<Key>()] {
+fn key(scope: u32, address: IpAddr) -> [u8; size_of::<Key>()] {
     let mut bytes = [0; size_of::<Key>()];
-    bytes.copy_from_slice(Key::new(SCOPE, Address::from(address)).as_bytes());
+    bytes.copy_from_slice(Key::new(scope, Address::from(address)).as_bytes());
     bytes
 }
 

@@ -21,6 +21,7 @@ pub(super) struct Header {
     pub(super) denies_paths: u32,
     pub(super) abstract_sockets: Cell,
     pub(super) governs_serving: u32,
+    pub(super) names_contents: u32,
 }
 
 impl Header {
@@ -49,6 +50,7 @@ impl Header {
             exec_anonymous: exec_anonymous(boundaries, book),
             denies_paths: boundaries.iter().any(denies_paths).into(),
             abstract_sockets: abstract_sockets(boundaries, egress_layers),
+            names_contents: layers.iter().any(|layer| !layer.pins.is_empty()).into(),
             governs_serving: boundaries.iter().any(|one| one.serving().is_some()).into(),
         }
     }

@@ -128,6 +128,7 @@ pub(super) fn write(
         (word::ABSTRACT, header.abstract_sockets.0),
         (word::GOVERNS_SERVING, header.governs_serving),
         (word::SERVING, serving_leaf as u32),
+        (word::NAMES_CONTENTS, header.names_contents),
         (word::STATES, paths.accepts.len() as u32),
         (word::NAME_CLASSES, name_classes as u32),
         (word::NAME_STATES, name_states as u32),

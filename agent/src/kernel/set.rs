@@ -1,0 +1,451 @@
+//! A set of kernel programs, which holds every scope that fits into it: loaded for the first of
+//! them, found by its pins for each that comes later, and removed with the last.
+//!
+//! A folder of bpffs has the maps, the links of the machine's hooks, the programs for the hooks of
+//! control groups, and a folder for each scope with their links. Whoever changes any of it holds
+//! the machine's lock ([`crate::scopes`]).
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{Array, HashMap, Map, MapData},
+    programs::{CgroupAttachMode, CgroupSkb, CgroupSockAddr, Lsm, links::FdLink},
+};
+use ringfence_common::{
+    content, installed,
+    layout::kfunc,
+    scope::{MAX_SCOPES, Scope},
+};
+use zerocopy::{FromZeros as _, IntoBytes as _};
+
+use super::{
+    hooks::{Attachment, HOOKS, Hook},
+    object, probe,
+    settings::settings,
+    sys::{self, NewMap},
+};
+
+/// The compiled kernel programs. Aligned, since an ELF parser reads words from it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence-ebpf"));
+
+/// Every map that programs and agents share, by its name in the object.
+const MAPS: &[&str] = &[
+    "TASKS",
+    "SECOND_PATHS",
+    "SEARCHES",
+    "SCOPES",
+    "BY_CGROUP",
+    "LOST",
+    "PARENT",
+    "HERE",
+    IMAGES,
+    "RINGS",
+    "PROGRAMS",
+    "FOLDERS",
+    "INSTALLED",
+    "FLOWS",
+    "BEGINNINGS",
+    "SERVERS",
+    "ASKERS",
+    "OWN_LISTENERS",
+];
+/// The map of policy images, which the loader has no way to make: its size is found here.
+const IMAGES: &str = "IMAGES";
+/// Bytes that there may be for each image: most fit into the first.
+const SIZES: [u32; 5] = [1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 25];
+/// `BPF_MAP_TYPE_ARRAY` and `BPF_MAP_TYPE_ARRAY_OF_MAPS` (`linux/bpf.h`).
+const ARRAY: u32 = 2;
+const ARRAY_OF_MAPS: u32 = 12;
+/// The folder of scopes in that of a set.
+const SCOPES: &str = "scopes";
+
+/// Programs that are loaded together. A folder of the same name tells that all of them were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The hooks that are attached for the whole machine.
+    Machine,
+    /// The programs for the hooks of control groups.
+    Network,
+}
+
+impl Part {
+    const fn mark(self) -> &'static str {
+        match self {
+            Self::Machine => "machine",
+            Self::Network => "network",
+        }
+    }
+
+    fn hooks(self) -> impl Iterator<Item = &'static Hook> {
+        HOOKS.iter().filter(move |hook| hook.is_for_machine() == (self == Self::Machine))
+    }
+}
+
+/// The object, ready to be loaded.
+struct Object {
+    programs: Ebpf,
+    /// Hooks that this kernel does not have.
+    lacks: HashSet<&'static str>,
+}
+
+/// A set of programs, loaded or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Set {
+    folder: PathBuf,
+    /// Bytes that there are for each image.
+    image_bytes: u32,
+}
+
+/// The maps of a set that is loaded.
+pub(crate) struct Maps {
+    pub(super) tasks: MapData,
+    scopes: MapData,
+    pub(super) by_cgroup: MapData,
+    pub(super) lost: Array<MapData, u64>,
+    pub(super) parent: Array<MapData, u64>,
+    pub(super) here: MapData,
+    pub(super) images: MapData,
+    pub(super) rings: MapData,
+    pub(super) contents:
+        HashMap<MapData, [u8; size_of::<content::Key>()], [u8; size_of::<content::Pin>()]>,
+    pub(super) addresses:
+        HashMap<MapData, [u8; size_of::<installed::Key>()], [u8; size_of::<installed::Value>()]>,
+}
+
+impl Set {
+    /// The set of this build's programs for images of that many bytes, in the folder of all sets.
+    ///
+    /// # Errors
+    ///
+    /// When no set has room for such an image.
+    pub(crate) fn of_this_build(all: &Path, image: usize) -> Result<Self> {
+        let fits = |bytes: &&u32| image <= **bytes as usize;
+        let image_bytes = *SIZES.iter().find(fits).context("the policy image is too large")?;
+        let name = format!("{}-{}k", env!("RINGFENCE_PROGRAMS"), image_bytes >> 10);
+        Ok(Self { folder: all.join(name), image_bytes })
+    }
+
+    /// A set of its own in a folder of another name, to try out what can be loaded.
+    pub(crate) fn for_trial(folder: PathBuf) -> Self {
+        Self { folder, image_bytes: SIZES[0] }
+    }
+
+    /// Every set in the folder of all sets, loaded by whatever build.
+    pub(crate) fn all(all: &Path) -> Vec<Self> {
+        let entries = fs::read_dir(all).into_iter().flatten().flatten();
+        entries.map(|entry| Self { folder: entry.path(), image_bytes: SIZES[0] }).collect()
+    }
+
+    /// Loads what is not loaded yet of what a scope needs.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses a program or lacks a hook; the message names which, and nothing
+    /// stays attached that was not before.
+    pub(crate) fn load(&self, has_network: bool) -> Result<()> {
+        let mut failure = None;
+        let loaded = self.load_each(has_network, |hook, result| {
+            if let Err(error) = result {
+                let what =
+                    format!("this kernel cannot enforce {} (hook `{}`)", hook.purpose, hook.name);
+                failure.get_or_insert(error.context(what));
+            }
+        });
+        let Some(error) = loaded.err().or(failure) else { return Ok(()) };
+        if self.is_unused().unwrap_or(false) {
+            let _ = self.remove();
+        }
+        Err(error)
+    }
+
+    /// As [`Self::load`], but goes on where a hook fails and tells of each: in a few words, by what
+    /// it is enforced.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be loaded at all.
+    pub(crate) fn load_each(
+        &self,
+        has_network: bool,
+        mut tell: impl FnMut(&Hook, Result<&'static str>),
+    ) -> Result<()> {
+        let parts: &[Part] =
+            if has_network { &[Part::Machine, Part::Network] } else { &[Part::Machine] };
+        let is_missing = |part: &&Part| !self.folder.join(part.mark()).exists();
+        let missing: Vec<Part> = parts.iter().filter(is_missing).copied().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if missing.contains(&Part::Machine) {
+            // What was begun by one that was killed meanwhile holds nobody yet.
+            self.remove()?;
+        }
+        let mut object = self.open_object()?;
+        let kernel = aya::Btf::from_sys_fs()?;
+        for part in missing {
+            let mut is_whole = true;
+            for hook in part.hooks() {
+                let result = load_hook(&mut object, hook, &kernel, &self.folder);
+                is_whole &= result.is_ok();
+                tell(hook, result);
+            }
+            if is_whole {
+                fs::create_dir(self.folder.join(part.mark()))
+                    .with_context(|| self.folder.display().to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The object with this kernel's numbers in it, and the maps that are pinned.
+    fn open_object(&self) -> Result<Object> {
+        let btf = probe::kernel_btf()?;
+        probe::check_preemption(&btf)?;
+        let settings = settings(&btf, self.image_bytes)?;
+        let mut bytes = OBJECT.to_vec();
+        if let Some(function) = btf.function("bpf_rdonly_cast") {
+            object::call_kernel_function(&mut bytes, kfunc::RDONLY_CAST, function)?;
+        }
+        let names = Part::Machine.hooks().map(|hook| hook.name);
+        let is_absent = |name: &&str| btf.function(&format!("bpf_lsm_{name}")).is_none();
+        let lacks = names.filter(is_absent).collect();
+        drop(btf);
+        let scopes = self.folder.join(SCOPES);
+        fs::create_dir_all(&scopes).with_context(|| scopes.display().to_string())?;
+        self.make_images().context("making the map of policies")?;
+        let mut loader = EbpfLoader::new();
+        loader
+            // Task storage, which the loader creates but has no type for.
+            .allow_unsupported_maps()
+            .verifier_log_level(verifier_log())
+            .override_global("SETTINGS", settings.as_bytes(), true);
+        for map in MAPS {
+            loader.map_pin_path(*map, self.folder.join(map));
+        }
+        let programs = loader.load(&bytes).context("loading the kernel programs")?;
+        Ok(Object { programs, lacks })
+    }
+
+    fn make_images(&self) -> Result<()> {
+        let path = self.folder.join(IMAGES);
+        if path.exists() {
+            return Ok(());
+        }
+        let example = self.new_image()?;
+        let kind =
+            NewMap { kind: ARRAY_OF_MAPS, key: 4, value: 4, entries: MAX_SCOPES, inner: None };
+        let map = sys::create(&NewMap { inner: Some(example.as_fd()), ..kind })?;
+        MapData::from_fd(map)?.pin(&path)?;
+        Ok(())
+    }
+
+    /// A map for one image.
+    pub(super) fn new_image(&self) -> io::Result<OwnedFd> {
+        let kind = NewMap { kind: ARRAY, key: 4, value: self.image_bytes, entries: 1, inner: None };
+        sys::create(&kind)
+    }
+
+    /// Bytes that there are for an image.
+    pub(super) const fn image_bytes(&self) -> u32 {
+        self.image_bytes
+    }
+
+    /// Opens the maps.
+    ///
+    /// # Errors
+    ///
+    /// When it is not loaded, or was loaded by a build whose maps are others.
+    pub(crate) fn open(&self) -> Result<Maps> {
+        let open = |name: &str| self.pinned(name);
+        let maps = || -> Result<Maps> {
+            let scopes = open("SCOPES")?;
+            let value = scopes.info()?.value_size() as usize;
+            if value != size_of::<Scope>() {
+                bail!("it is of another version of ringfence, which can remove it");
+            }
+            Ok(Maps {
+                tasks: open("TASKS")?,
+                scopes,
+                by_cgroup: open("BY_CGROUP")?,
+                lost: Map::Array(open("LOST")?).try_into()?,
+                parent: Map::Array(open("PARENT")?).try_into()?,
+                here: open("HERE")?,
+                images: open(IMAGES)?,
+                rings: open("RINGS")?,
+                contents: Map::HashMap(open("PROGRAMS")?).try_into()?,
+                addresses: Map::HashMap(open("INSTALLED")?).try_into()?,
+            })
+        };
+        maps().with_context(|| format!("the programs pinned in {}", self.folder.display()))
+    }
+
+    /// Opens one map.
+    pub(super) fn pinned(&self, map: &str) -> Result<MapData> {
+        let path = self.folder.join(map);
+        MapData::from_pin(&path).with_context(|| path.display().to_string())
+    }
+
+    /// Attaches the programs of control groups to a scope's, and pins their links.
+    pub(super) fn attach_network(&self, number: u32, cgroup: impl AsFd) -> Result<()> {
+        let links = self.links(number);
+        fs::create_dir_all(&links).with_context(|| links.display().to_string())?;
+        for hook in Part::Network.hooks() {
+            attach_cgroup(&self.folder.join(hook.name), hook, &cgroup)
+                .and_then(|link| Ok(link.pin(links.join(hook.name))?))
+                .with_context(|| format!("attaching {}", hook.name))?;
+        }
+        Ok(())
+    }
+
+    /// The folder of a scope's links.
+    fn links(&self, number: u32) -> PathBuf {
+        self.folder.join(SCOPES).join(number.to_string())
+    }
+
+    /// Detaches the programs of control groups from a scope's.
+    pub(super) fn detach_network(&self, number: u32) -> io::Result<()> {
+        remove_folder(&self.links(number))
+    }
+
+    /// Whether its maps are there.
+    pub(super) fn is_begun(&self) -> bool {
+        // No scope is in it before all programs of the machine's hooks are attached.
+        self.folder.join(Part::Machine.mark()).exists()
+    }
+
+    /// Whether no scope is in it.
+    pub(crate) fn is_unused(&self) -> Result<bool> {
+        Ok(!self.is_begun() || self.open()?.scopes()?.is_empty())
+    }
+
+    /// Takes it out of the kernel, as far as nobody holds it.
+    ///
+    /// The pins go last: who removes the last reference to a link waits until the kernel has
+    /// detached it, a tenth of a second each, but the kernel removes those of files by itself.
+    ///
+    /// # Errors
+    ///
+    /// When a pin cannot be removed.
+    pub(crate) fn remove(&self) -> Result<()> {
+        remove_folder(&self.folder).with_context(|| self.folder.display().to_string())?;
+        if let Some(all) = self.folder.parent() {
+            // Stays while other sets are in it.
+            let _ = fs::remove_dir(all);
+        }
+        Ok(())
+    }
+}
+
+impl Maps {
+    /// The scopes that are in it, by number.
+    ///
+    /// # Errors
+    ///
+    /// The system call's.
+    pub(crate) fn scopes(&self) -> Result<Vec<(u32, Scope)>> {
+        let mut found = Vec::new();
+        for number in 1..MAX_SCOPES {
+            let scope = self.scope(number)?;
+            if scope.cgroup != 0 {
+                found.push((number, scope));
+            }
+        }
+        Ok(found)
+    }
+
+    fn scope(&self, number: u32) -> Result<Scope> {
+        let mut scope = Scope::new_zeroed();
+        sys::get(self.scopes.fd(), &number.to_ne_bytes(), scope.as_mut_bytes())
+            .context("reading the map of scopes")?;
+        Ok(scope)
+    }
+
+    /// Writes what is known of a scope.
+    pub(super) fn set_scope(&self, number: u32, scope: &Scope) -> Result<()> {
+        sys::set(self.scopes.fd(), &number.to_ne_bytes(), scope.as_bytes())
+            .context("writing the map of scopes")
+    }
+
+    /// Has no task of a scope fork any more.
+    pub(super) fn close(&self, number: u32) -> Result<()> {
+        self.set_scope(number, &Scope { closing: 1, ..self.scope(number)? })
+    }
+}
+
+/// Removes a folder of pins with all that is in it; one that is not there is removed already.
+fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Why the verifier refuses a program is for whoever writes it; to tell costs seconds.
+const fn verifier_log() -> VerifierLogLevel {
+    if cfg!(debug_assertions) { VerifierLogLevel::DEBUG } else { VerifierLogLevel::DISABLE }
+}
+
+/// Loads the program of a hook, and pins it: attached, where it is for the whole machine.
+fn load_hook(
+    object: &mut Object,
+    hook: &Hook,
+    kernel: &aya::Btf,
+    folder: &Path,
+) -> Result<&'static str> {
+    let pin = folder.join(hook.name);
+    // Left by one that was killed meanwhile.
+    match fs::remove_file(&pin) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| pin.display().to_string());
+        }
+        _ => {}
+    }
+    if let Some(otherwise) = hook.otherwise.filter(|_| object.lacks.contains(hook.name)) {
+        return Ok(otherwise);
+    }
+    let program = object.programs.program_mut(hook.name).context("the object lacks the program")?;
+    match hook.attachment {
+        Attachment::SecurityModule => {
+            let program: &mut Lsm = program.try_into()?;
+            program.load(hook.name, kernel)?;
+            let link = program.attach()?;
+            let link: FdLink = program.take_link(link)?.into();
+            link.pin(&pin)?;
+        }
+        Attachment::SocketAddress(_) => {
+            let program: &mut CgroupSockAddr = program.try_into()?;
+            program.load()?;
+            program.pin(&pin)?;
+        }
+        Attachment::Packet(_) => {
+            let program: &mut CgroupSkb = program.try_into()?;
+            program.load()?;
+            program.pin(&pin)?;
+        }
+    }
+    Ok("enforced")
+}
+
+/// Attaches the program that is pinned there to a hook of a control group.
+fn attach_cgroup(pin: &Path, hook: &Hook, cgroup: &impl AsFd) -> Result<FdLink> {
+    Ok(match hook.attachment {
+        Attachment::SecurityModule => bail!("it is no hook of a control group"),
+        Attachment::SocketAddress(on) => {
+            let mut program = CgroupSockAddr::from_pin(pin, on)?;
+            let link = program.attach(cgroup, CgroupAttachMode::Single)?;
+            program.take_link(link)?.try_into()?
+        }
+        Attachment::Packet(way) => {
+            let mut program = CgroupSkb::from_pin(pin, way)?;
+            let link = program.attach(cgroup, way, CgroupAttachMode::Single)?;
+            program.take_link(link)?.try_into()?
+        }
+    })
+}
