@@ -100,15 +100,13 @@ fn move_daemon(stage: &Stage) -> Result<(), Failure> {
 /// Has a run killed and its cgroup emptied while the daemon goes on elsewhere.
 fn kill_all_but_daemon(context: &Context, stage: &Stage, act: &str) -> Result<(), Failure> {
     let acts = [act.to_owned(), "run /bin/sleep 317".to_owned()];
-    let run = Run::acts(context, &acts, false).policy(&stage.policy).start()?;
+    let run = Run::acts(context, &acts, false).policy(&stage.policy);
+    let run = run.option("--name").option("left").start()?;
     move_daemon(stage)?;
     wait_for(|| process_called("sleep\x00317").is_some())?;
     sys::kill(run.process(), libc::SIGKILL)?;
     run.end()?;
-    let scopes = fs::read_dir("/sys/fs/cgroup/ringfence")?.flatten();
-    for scope in scopes.filter(|entry| entry.path().is_dir()) {
-        fs::write(scope.path().join("cgroup.kill"), "1")?;
-    }
+    fs::write("/sys/fs/cgroup/ringfence/left/cgroup.kill", "1")?;
     wait_for(|| process_called("sleep\x00317").is_none())?;
     ensure(process_called(HAMMER).is_some(), || "the daemon is gone before its time".into())
 }

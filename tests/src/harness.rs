@@ -1,5 +1,6 @@
 //! Runs the tests one after the other, each in a process of its own, and says what came of them.
 
+mod keeper;
 mod traces;
 
 use std::{
@@ -12,11 +13,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use keeper::Keeper;
 use ringfence_tests::catalogue::Kernel;
 use traces::Traces;
 
 /// A test: a sentence about behaviour, and what finds out whether it holds.
 pub(crate) type Test = (&'static str, fn(&mut Context) -> Result<(), Failure>);
+
+/// The tests of an environment.
+pub(crate) struct Tests {
+    /// Those that are about loading the kernel programs, and letting go of them.
+    pub(crate) alone: Vec<Test>,
+    /// Those beside which a scope keeps the programs loaded.
+    pub(crate) others: Vec<Test>,
+}
 
 /// How long a test may take. Loading the kernel programs takes seconds in an emulator.
 const PATIENCE: Duration = Duration::from_secs(1200);
@@ -182,8 +192,9 @@ pub(crate) fn note(text: &str) {
 }
 
 /// Runs the tests, or in a process of its own the one that was asked for.
-pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
-    if let Some(test) = options.only.and_then(|index| tests.get(index)) {
+pub(crate) fn main(options: &Options, tests: &Tests) -> ExitCode {
+    let all = || tests.alone.iter().chain(&tests.others);
+    if let Some(test) = options.only.and_then(|index| all().nth(index)) {
         return run_here(options, test);
     }
     // What a test leaves behind becomes our child, and is found.
@@ -191,13 +202,23 @@ pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
     let mut counts = [0_usize; 3];
     let mut ended = BTreeMap::new();
-    for (index, (name, _)) in tests.iter().enumerate() {
+    let mut keeper = None;
+    for (index, (name, _)) in all().enumerate() {
         if !name.contains(&options.filter) {
             continue;
         }
         let start = Instant::now();
-        let before = Traces::now();
-        let (problem, skipped, notes) = run_apart(options, index);
+        if index >= tests.alone.len() && keeper.is_none() {
+            match Keeper::start() {
+                Ok(started) => keeper = Some(started),
+                Err(error) => {
+                    say(&format!("FAILED {KEPT}: {error}"));
+                    return ExitCode::from(1);
+                }
+            }
+        }
+        let before = Traces::now(keeper.as_ref().map(Keeper::process));
+        let (problem, skipped, notes) = run_apart(options, index, &before);
         ended.extend(before.programs().into_iter().map(|program| (program, *name)));
         let seconds = start.elapsed().as_secs_f32();
         match &problem {
@@ -213,6 +234,11 @@ pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
         counts[usize::from(problem.is_some())] += 1;
         counts[2] += skipped.len();
     }
+    if keeper.as_mut().is_some_and(|keeper| !keeper.is_running()) {
+        say(&format!("FAILED {KEPT}: it has ended"));
+        counts[1] += 1;
+    }
+    drop(keeper);
     let problem = not_freed(&ended);
     match &problem {
         None => say(&format!("ok {FREED}")),
@@ -224,6 +250,8 @@ pub(crate) fn main(options: &Options, tests: &[Test]) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
+/// What holds while tests run.
+const KEPT: &str = "a scope stays in force beside all others";
 /// What holds after all tests.
 const FREED: &str = "every program that was loaded for a test is freed again";
 
@@ -274,7 +302,11 @@ const ROW: &str = "row: ";
 
 /// Runs a test in a process of its own and looks at what it leaves behind. Gives what is wrong,
 /// if anything, what was skipped, and what was noted.
-fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>, Vec<String>) {
+fn run_apart(
+    options: &Options,
+    index: usize,
+    before: &Traces,
+) -> (Option<String>, Vec<String>, Vec<String>) {
     let (ended_well, output) = match run_process(options, index) {
         Ok(ended) => ended,
         Err(error) => (false, format!("the test could not be run: {error}")),
@@ -287,7 +319,7 @@ fn run_apart(options: &Options, index: usize) -> (Option<String>, Vec<String>, V
     let is_other =
         |line: &&str| !["skipped ", "noted ", ROW].iter().any(|word| line.starts_with(word));
     let mut lines: Vec<&str> = output.lines().filter(is_other).collect();
-    let leaks = Traces::leaks();
+    let leaks = before.leaks();
     if !ended_well && lines.is_empty() {
         lines.push("it ended without a word");
     }

@@ -33,6 +33,7 @@ mod network;
 mod programs;
 mod ringfence;
 mod scope;
+mod shared;
 mod storm;
 mod sweep;
 mod sys;
@@ -64,7 +65,8 @@ fn main() -> ExitCode {
     let text = arguments.iter().map(|word| String::from_utf8_lossy(word).into_owned());
     match Options::parse(text.collect()) {
         Ok(options) if options.is_for_programs() => {
-            harness::main(&options, &[measured::TESTS, names::clients::TESTS].concat())
+            let others = [measured::TESTS, names::clients::TESTS].concat();
+            harness::main(&options, &harness::Tests { alone: Vec::new(), others })
         }
         Ok(options) => harness::main(&options, &tests()),
         Err(wrong) => {
@@ -75,8 +77,9 @@ fn main() -> ExitCode {
 }
 
 /// Every test, by subject, but those that need real programs.
-fn tests() -> Vec<harness::Test> {
-    [
+fn tests() -> harness::Tests {
+    let alone = [shared::ALONE, kill::TESTS].concat();
+    let others = [
         life::TESTS,
         &ways::TESTS,
         guard::TESTS,
@@ -93,20 +96,21 @@ fn tests() -> Vec<harness::Test> {
         sweep::TESTS,
         storm::TESTS,
         input::TESTS,
-        kill::TESTS,
         elsewhere::TESTS,
         container::TESTS,
         &[CITED],
         &names::tests(),
+        shared::TESTS,
     ]
-    .concat()
+    .concat();
+    harness::Tests { alone, others }
 }
 
 /// The page of ways out cites tests by their sentences.
 const CITED: harness::Test =
     ("every way over the network is tried by a test that there is", |_| {
         let tests = tests();
-        let is_missing = |way: &&Tried| !tests.iter().any(|test| test.0 == way.test);
+        let is_missing = |way: &&Tried| !tests.others.iter().any(|test| test.0 == way.test);
         match NETWORK.iter().find(is_missing) {
             None => Ok(()),
             Some(way) => {

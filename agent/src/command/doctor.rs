@@ -141,7 +141,7 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
         let is_whole = found.iter().all(|one| one.ok);
         match loaded {
             Ok(()) if is_whole => {
-                found.push(finding("programs are called", is_called(set, &name, policy)))
+                found.push(finding("programs are called", is_called(set, &name, policy)));
             }
             Ok(()) => set.remove()?,
             Err(error) => {

@@ -227,7 +227,7 @@ impl Set {
             .verifier_log_level(verifier_log())
             .override_global("SETTINGS", settings.as_bytes(), true);
         for map in MAPS {
-            loader.map_pin_path(*map, self.folder.join(map));
+            loader.map_pin_path(map, self.folder.join(map));
         }
         let programs = loader.load(&bytes).context("loading the kernel programs")?;
         Ok(Object { programs, lacks })

@@ -2,12 +2,15 @@
 //! (`tests/src/visitor.rs`): whether it got through is the act's result.
 
 use std::{
+    fs,
     io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{
         fd::{AsFd as _, AsRawFd as _},
-        unix::net::UnixStream,
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr as UnixAddress, UnixListener, UnixStream},
     },
+    thread,
     time::Duration,
 };
 
@@ -31,6 +34,8 @@ pub(super) const ACTS: &[Act] = &[
     ("serve-listening-only", |a| Ok(TcpListener::bind(here(a)?).map(|_| String::new())?)),
     ("serve-taken", serve_taken),
     ("ask-udp", ask_udp),
+    ("be-neighbour", be_neighbour),
+    ("hold-on", hold_on),
 ];
 
 /// How long an answer is waited for that may not come.
@@ -52,6 +57,23 @@ fn invite(visitor: &[u8], protocol: &str, to: SocketAddr) -> Result<(), Trouble>
     match answer[0] {
         0 => Ok(()),
         number => Err(Trouble::Errno(number.into())),
+    }
+}
+
+/// Listens where other scopes may try to come, writes its process's number to a file, and goes on
+/// until it is ended.
+fn be_neighbour(a: Arguments) -> Done {
+    let _tcp = TcpListener::bind("127.0.0.1:20700")?;
+    let _unix = UnixListener::bind_addr(&UnixAddress::from_abstract_name("rf-neighbour")?)?;
+    hold_on(a)
+}
+
+/// Writes its process's number to a file, and goes on until it is ended.
+fn hold_on(a: Arguments) -> Done {
+    let file = String::from_utf8_lossy(argument(a, 0)?).into_owned();
+    fs::write(file, format!("{}\n", std::process::id()))?;
+    loop {
+        thread::sleep(Duration::from_secs(1));
     }
 }
 

@@ -19,22 +19,69 @@ const SETTLING: Duration = Duration::from_secs(60);
 /// What ringfence or a test might leave in the kernel.
 pub(super) struct Traces {
     programs: BTreeSet<u32>,
+    folders: BTreeSet<String>,
+    /// A process of the harness's own.
+    kept: Option<u32>,
 }
 
 impl Traces {
-    /// What is there now.
-    pub(super) fn now() -> Self {
-        Self { programs: programs() }
+    /// What is there now, and a process that may stay.
+    pub(super) fn now(kept: Option<u32>) -> Self {
+        Self { programs: programs(), folders: folders(), kept }
     }
 
     /// What is left now that was not there before; it is removed, so that the next test is not
     /// blamed for it.
-    pub(super) fn leaks() -> Vec<String> {
-        let found = settled(look);
+    pub(super) fn leaks(&self) -> Vec<String> {
+        let found = settled(|| self.look());
         if !found.is_empty() {
-            clean();
+            self.clean();
         }
         found
+    }
+
+    fn look(&self) -> Vec<String> {
+        let processes = self.children().into_iter();
+        let mut found: Vec<String> = processes
+            .map(|child| child.to_string())
+            .map(|child| {
+                let command =
+                    fs::read_to_string(format!("/proc/{child}/cmdline")).unwrap_or_default();
+                let command = command.replace('\0', " ");
+                format!("it left the process {child} ({}) behind", command.trim_end())
+            })
+            .collect();
+        let new = folders().difference(&self.folders).cloned().collect::<Vec<_>>();
+        found.extend(new.iter().map(|folder| format!("it left {folder} behind")));
+        found
+    }
+
+    /// Processes that were left to us. Those that have ended are forgotten.
+    fn children(&self) -> Vec<u32> {
+        let own = std::process::id();
+        let list = fs::read_to_string(format!("/proc/self/task/{own}/children"));
+        let list = list.unwrap_or_default();
+        let children = list.split_whitespace().filter_map(|child| child.parse().ok());
+        children
+            .filter(|child| Some(*child) != self.kept)
+            .filter(|child| {
+                let mut status = 0;
+                // SAFETY: the pointer is to our own variable.
+                let ended =
+                    unsafe { libc::waitpid(*child as libc::pid_t, &raw mut status, libc::WNOHANG) };
+                ended == 0
+            })
+            .collect()
+    }
+
+    /// Ends what was left behind.
+    fn clean(&self) {
+        for child in self.children() {
+            let _ = sys::kill(child, libc::SIGKILL);
+            let _ = sys::wait(child as libc::pid_t);
+        }
+        let mut detach = Command::new(crate::ringfence::PROGRAM);
+        let _ = detach.arg("detach").stdout(Stdio::null()).stderr(Stdio::null()).status();
     }
 
     /// BPF programs that were not there before. The kernel takes its time to free them.
@@ -64,46 +111,15 @@ fn settled<T>(look: impl Fn() -> Vec<T>) -> Vec<T> {
     }
 }
 
-fn look() -> Vec<String> {
-    let mut found = Vec::new();
-    found.extend(children().map(|process| format!("it left the process {process} behind")));
-    for folder in ["/sys/fs/cgroup/ringfence", "/sys/fs/bpf/ringfence"] {
-        if Path::new(folder).exists() {
-            let below = Command::new("find").arg(folder).args(["-type", "d"]).output();
+/// Every folder of scopes, of their programs and of their locks.
+fn folders() -> BTreeSet<String> {
+    let roots = ["/sys/fs/cgroup/ringfence", "/sys/fs/bpf/ringfence", "/run/ringfence"];
+    let roots = roots.into_iter().filter(|root| Path::new(root).exists());
+    roots
+        .flat_map(|root| {
+            let below = Command::new("find").arg(root).args(["-type", "d"]).output();
             let below = below.map(|output| output.stdout).unwrap_or_default();
-            let below = String::from_utf8_lossy(&below).trim_end().replace('\n', ", ");
-            found.push(format!("it left {below} behind"));
-        }
-    }
-    found
-}
-
-/// A process that was left to us. Those that have ended are forgotten.
-fn children() -> Option<String> {
-    loop {
-        let mut status = 0;
-        // SAFETY: the pointer is to our own variable.
-        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
-            0 => break,
-            -1 => return None,
-            _ => {}
-        }
-    }
-    let own = std::process::id();
-    let list = fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
-    let first = list.split_whitespace().next()?;
-    let command = fs::read_to_string(format!("/proc/{first}/cmdline")).unwrap_or_default();
-    Some(format!("{first} ({})", command.replace('\0', " ").trim_end()))
-}
-
-/// Ends what was left behind.
-fn clean() {
-    let own = std::process::id();
-    let list = fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
-    for child in list.split_whitespace().filter_map(|child| child.parse().ok()) {
-        let _ = sys::kill(child, libc::SIGKILL);
-        let _ = sys::wait(child as libc::pid_t);
-    }
-    let mut detach = Command::new(crate::ringfence::PROGRAM);
-    let _ = detach.arg("detach").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            String::from_utf8_lossy(&below).lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
 }
