@@ -27,6 +27,7 @@ mod names;
 mod policies;
 mod reset;
 mod resolve;
+mod scope;
 mod scopes;
 mod user;
 

@@ -127,9 +127,11 @@ impl Ownership {
             }
         }
     }
+}
 
-    /// Gives the name back and leaves nothing.
-    pub(crate) fn release(self) {
+impl Drop for Ownership {
+    /// Gives the name back and leaves nothing. The file goes while the lock is held.
+    fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_dir(LOCKS);
     }
@@ -140,7 +142,8 @@ impl Ownership {
 pub(crate) struct Orphan {
     /// Its name.
     pub(crate) name: String,
-    ownership: Ownership,
+    /// Given back last.
+    _ownership: Ownership,
 }
 
 impl Orphan {
@@ -165,7 +168,7 @@ impl Orphan {
     ///
     /// When processes do not end: then they stay governed.
     pub(crate) fn remove(self) -> Result<()> {
-        let machine = Ownership::of_machine()?;
+        let _machine = Ownership::of_machine()?;
         let end = || self.cgroup().map_or(Ok(()), |path| cgroup::end_processes(&path));
         for place in Programs::of(&sets(), &self.name)? {
             place.members().end(end)?;
@@ -173,8 +176,6 @@ impl Orphan {
         }
         // One that was killed before it had a place.
         self.cgroup().map_or(Ok(()), |path| cgroup::end(&path))?;
-        self.ownership.release();
-        machine.release();
         Ok(())
     }
 }
@@ -183,18 +184,18 @@ impl Orphan {
 ///
 /// # Errors
 ///
-/// When a set cannot be read or removed.
+/// When a set cannot be removed.
 pub(crate) fn remove_unused_sets() -> Result<()> {
     if !sets().exists() {
         return Ok(());
     }
-    let machine = Ownership::of_machine()?;
+    let _machine = Ownership::of_machine()?;
     for set in Set::all(&sets()) {
-        if set.is_unused()? {
+        // That of another version is for that version to remove.
+        if set.is_unused().unwrap_or(false) {
             set.remove()?;
         }
     }
-    machine.release();
     Ok(())
 }
 
@@ -225,7 +226,7 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>> {
     let mut orphans = vec![];
     for name in names {
         if let Some(ownership) = Ownership::take(&name)? {
-            orphans.push(Orphan { name, ownership });
+            orphans.push(Orphan { name, _ownership: ownership });
         }
     }
     Ok(orphans)

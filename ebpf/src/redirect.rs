@@ -29,7 +29,7 @@ static SERVERS: SkStorage<Named> = SkStorage::new();
 /// The server that each socket has named which asks the resolver just now. Who floods it makes
 /// the resolver choose a server itself.
 #[map]
-static ASKERS: LruHashMap<Asker, Named> = LruHashMap::with_max_entries(4096, 0);
+static ASKERS: LruHashMap<Asker, Named> = LruHashMap::with_max_entries(1 << 14, 0);
 
 /// 127.0.0.1.
 const LOOPBACK: u32 = 0x7f00_0001;

@@ -13,7 +13,7 @@
 //! - The counts of renames and mounts have 32 bits. A verdict is forgotten long before they could
 //!   come round to where they were.
 //!
-//! The image never changes while its programs are loaded. Nothing is remembered of file systems
+//! A scope's image never changes while it is in force. Nothing is remembered of file systems
 //! whose names depend on who asks, or that are guarded, nor where processes may change their root.
 
 use core::{arch::asm, mem::MaybeUninit};

@@ -124,10 +124,10 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
     findings.push(finding("paths", locks));
     let name = format!("doctor-{}", std::process::id());
     let trial = || -> Result<Vec<Finding>> {
-        let Some(ownership) = Ownership::take_in_time(&name)? else {
+        let Some(_ownership) = Ownership::take_in_time(&name)? else {
             anyhow::bail!("another doctor of the same number is at work");
         };
-        let machine = Ownership::of_machine()?;
+        let _machine = Ownership::of_machine()?;
         let text = PolicySet::read([Source::new("doctor", EVERYTHING)], None);
         let tables = text.compile(&Default::default()).map_err(|finding| anyhow!("{finding}"))?;
         let policy = Loaded { image: &tables.image, contents: &[], resolver: [1; 2] };
@@ -149,8 +149,6 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
                 set.remove()?;
             }
         }
-        ownership.release();
-        machine.release();
         Ok(found)
     };
     match trial() {
@@ -163,7 +161,13 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
 /// runs. Removes both.
 fn is_called(set: Set, name: &str, policy: Loaded<'_>) -> Result<String> {
     let cgroup = Cgroup::create(name)?;
-    let (programs, _) = Programs::attach(set, name, &cgroup, policy)?;
+    let (programs, _) = match Programs::attach(set, name, &cgroup, policy) {
+        Ok(attached) => attached,
+        Err(error) => {
+            cgroup.remove()?;
+            return Err(error);
+        }
+    };
     let words = ["true".into()];
     let Some(command) = launch::command(&words, cgroup.entrance()?, None) else {
         anyhow::bail!("no command");

@@ -20,18 +20,13 @@ use tokio::{
 
 use crate::{
     audit::{self, Audit},
-    cgroup::Cgroup,
     contents,
-    kernel::{
-        probe::KERNEL_BTF,
-        programs::{Channels, Loaded, Programs},
-        ring::Ring,
-        set::Set,
-    },
+    kernel::{probe::KERNEL_BTF, programs::Loaded, ring::Ring},
     launch::{self, LaunchError},
     names::{self, Lookup, Service, Sockets},
     policies::{self, Policy},
-    scopes::{self, Ownership},
+    scope::Scope,
+    scopes,
     user::{self, User},
 };
 
@@ -132,9 +127,11 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         .transpose();
     let outcome = resolver.and_then(|resolver| {
         let sources = Sources { events: channels.events, resolver };
-        runtime.block_on(scope.govern(&arguments.command, user, sources, &mut audit))
+        runtime.block_on(govern(&scope, &arguments.command, user, sources, &mut audit))
     });
-    scope.remove();
+    if let Err(error) = scope.remove() {
+        tell!("ringfence: {error:#}; what is left stays governed: see `ringfence detach`");
+    }
     summarise(&audit);
     outcome
 }
@@ -161,11 +158,12 @@ fn check_machine() -> Result<()> {
 /// Removes what runs that were killed left behind. What still runs is left governed.
 fn clean_up_orphans() -> Result<()> {
     for orphan in scopes::orphans()? {
-        if !orphan.is_running()? {
+        // What cannot be told counts as running.
+        if !orphan.is_running().unwrap_or(true) {
             orphan.remove()?;
         }
     }
-    Ok(())
+    scopes::remove_unused_sets()
 }
 
 /// What tells of decisions.
@@ -174,145 +172,78 @@ struct Sources {
     resolver: Option<Service>,
 }
 
-/// A scope in force.
-struct Scope {
-    cgroup: Cgroup,
-    programs: Programs,
-    ownership: Ownership,
+/// Runs the command to its end, takes its events, and ends what it left running; returns its
+/// exit code.
+async fn govern(
+    scope: &Scope,
+    words: &[OsString],
+    user: Option<User>,
+    Sources { events, mut resolver }: Sources,
+    audit: &mut Audit,
+) -> Result<ExitCode> {
+    let mut ring = Ring::new(events)?;
+    let entrance = scope.cgroup.entrance().context("opening the scope's cgroup")?;
+    let command = launch::command(words, entrance, user).context("no command")?;
+    let code = match Command::from(command).spawn() {
+        Ok(child) => attend(scope, child, &mut ring, resolver.as_mut(), audit).await,
+        Err(error) => not_started(launch::explain(words, error)),
+    };
+    // What is left of the command ends before the programs do, and nothing of it is ever
+    // ungoverned; what it did on the way is told.
+    let ended = scope.end();
+    for _ in 0..RING_HELPINGS {
+        if !ring.take(|record| audit.take(record)) {
+            break;
+        }
+    }
+    if let Some(resolver) = &mut resolver {
+        resolver.take_waiting(|lookup| audit.take_lookup(&lookup));
+    }
+    audit.account_lost(lost(scope, resolver.as_ref()));
+    audit.flush();
+    ended.and(code)
 }
 
-impl Scope {
-    fn create(name: &str, policy: Loaded<'_>) -> Result<(Self, Channels)> {
-        let Some(ownership) = Ownership::take_in_time(name)? else {
-            bail!("a scope named `{name}` is in use by another `ringfence run`");
-        };
-        let machine = Ownership::of_machine()?;
-        let set = Set::of_this_build(&scopes::sets(), policy.image.len())
-            .and_then(|set| set.load(policy.has_network()).map(|()| set));
-        let set = match set {
-            Ok(set) => set,
-            Err(error) => {
-                ownership.release();
-                machine.release();
-                return Err(error);
-            }
-        };
-        let cgroup = match Cgroup::create(name) {
-            Ok(cgroup) => cgroup,
-            Err(error) => {
-                ownership.release();
-                machine.release();
-                return Err(error).context(format!(
-                    "scope `{name}` may be left over and still running: `ringfence detach` ends it"
-                ));
-            }
-        };
-        let attached = Programs::attach(set, name, &cgroup, policy);
-        let created = match attached {
-            Ok((programs, channels)) => Ok((Self { cgroup, programs, ownership }, channels)),
-            Err(error) => {
-                cgroup.remove()?;
-                ownership.release();
-                Err(error)
-            }
-        };
-        machine.release();
-        created
-    }
-
-    /// Runs the command to its end, takes its events, and ends what it left running; returns its
-    /// exit code.
-    async fn govern(
-        &self,
-        words: &[OsString],
-        user: Option<User>,
-        Sources { events, mut resolver }: Sources,
-        audit: &mut Audit,
-    ) -> Result<ExitCode> {
-        let mut ring = Ring::new(events)?;
-        let entrance = self.cgroup.entrance().context("opening the scope's cgroup")?;
-        let command = launch::command(words, entrance, user).context("no command")?;
-        let code = match Command::from(command).spawn() {
-            Ok(child) => self.attend(child, &mut ring, resolver.as_mut(), audit).await,
-            Err(error) => not_started(launch::explain(words, error)),
-        };
-        // What is left of the command ends before the programs do, and nothing of it is ever
-        // ungoverned; what it did on the way is told.
-        let ended = self.programs.members().end(|| self.cgroup.end());
-        for _ in 0..RING_HELPINGS {
-            if !ring.take(|record| audit.take(record)) {
-                break;
-            }
-        }
-        if let Some(resolver) = &mut resolver {
-            resolver.take_waiting(|lookup| audit.take_lookup(&lookup));
-        }
-        audit.account_lost(self.lost(resolver.as_ref()));
-        audit.flush();
-        ended.and(code)
-    }
-
-    async fn attend(
-        &self,
-        mut child: Child,
-        ring: &mut Ring,
-        mut resolver: Option<&mut Service>,
-        audit: &mut Audit,
-    ) -> Result<ExitCode> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        // The terminal sends these to the command as well, whose answer is what counts.
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut quit = signal(SignalKind::quit())?;
-        loop {
-            tokio::select! {
-                // In this order: whoever floods the ring must not outrun the command's end.
-                biased;
-                status = child.wait() => return Ok(exit_code(status?)),
-                _ = terminate.recv() => forward(&child, Signal::TERM),
-                _ = hang_up.recv() => forward(&child, Signal::HUP),
-                _ = interrupt.recv() => {}
-                _ = quit.recv() => {}
-                taken = ring.wait(|record| audit.take(record)) => {
-                    taken?;
-                    if let Some(resolver) = &mut resolver {
-                        resolver.take_waiting(|lookup| audit.take_lookup(&lookup));
-                    }
-                    audit.account_lost(self.lost(resolver.as_deref()));
-                    audit.flush();
+async fn attend(
+    scope: &Scope,
+    mut child: Child,
+    ring: &mut Ring,
+    mut resolver: Option<&mut Service>,
+    audit: &mut Audit,
+) -> Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    // The terminal sends these to the command as well, whose answer is what counts.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut quit = signal(SignalKind::quit())?;
+    loop {
+        tokio::select! {
+            // In this order: whoever floods the ring must not outrun the command's end.
+            biased;
+            status = child.wait() => return Ok(exit_code(status?)),
+            _ = terminate.recv() => forward(&child, Signal::TERM),
+            _ = hang_up.recv() => forward(&child, Signal::HUP),
+            _ = interrupt.recv() => {}
+            _ = quit.recv() => {}
+            taken = ring.wait(|record| audit.take(record)) => {
+                taken?;
+                if let Some(resolver) = &mut resolver {
+                    resolver.take_waiting(|lookup| audit.take_lookup(&lookup));
                 }
-                lookup = next(resolver.as_deref_mut()) => {
-                    audit.take_lookup(&lookup);
-                    audit.flush();
-                }
+                audit.account_lost(lost(scope, resolver.as_deref()));
+                audit.flush();
+            }
+            lookup = next(resolver.as_deref_mut()) => {
+                audit.take_lookup(&lookup);
+                audit.flush();
             }
         }
     }
+}
 
-    /// Decisions that could not be told so far.
-    fn lost(&self, resolver: Option<&Service>) -> u64 {
-        self.programs.lost() + resolver.map_or(0, Service::lost)
-    }
-
-    /// Takes the scope out of force, if nothing runs in it any more.
-    fn remove(self) {
-        let cgroup = &self.cgroup;
-        let removed = self
-            .programs
-            .members()
-            .end(|| cgroup.end())
-            .and_then(|()| Ownership::of_machine())
-            .and_then(|machine| {
-                self.programs.release()?;
-                cgroup.remove()?;
-                self.ownership.release();
-                machine.release();
-                Ok(())
-            });
-        if let Err(error) = removed {
-            tell!("ringfence: {error:#}; what is left stays governed: see `ringfence detach`");
-        }
-    }
+/// Decisions that could not be told so far.
+fn lost(scope: &Scope, resolver: Option<&Service>) -> u64 {
+    scope.lost() + resolver.map_or(0, Service::lost)
 }
 
 /// The next lookup to tell of, if there is a resolver at all.

@@ -102,13 +102,22 @@ fn first_message(bytes: &[u8]) -> Option<&[u8]> {
 /// Whoever connects to the port, at any address, is told the address that it has reached, and
 /// then hears what it says.
 pub(super) fn serve_tcp(port: u16, notes: &Notes) -> io::Result<()> {
+    serve(port, notes, echo_stream)
+}
+
+/// Serves each connection to the port, at any address, on a thread of its own.
+fn serve(
+    port: u16,
+    notes: &Notes,
+    answer: fn(TcpStream, &Notes) -> io::Result<()>,
+) -> io::Result<()> {
     let listener = TcpListener::bind(("::", port))?;
     let notes = notes.clone();
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let notes = notes.clone();
             // Who went away hears nothing.
-            thread::spawn(move || echo_stream(stream, &notes));
+            thread::spawn(move || answer(stream, &notes));
         }
     });
     Ok(())
@@ -146,16 +155,7 @@ pub(super) fn serve_udp(at: SocketAddr, notes: &Notes) -> io::Result<()> {
 
 /// A server of TLS at any address: it says which name the first message has, and nothing else.
 pub(super) fn serve_tls(port: u16, notes: &Notes) -> io::Result<()> {
-    let listener = TcpListener::bind(("::", port))?;
-    let notes = notes.clone();
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let notes = notes.clone();
-            // Who went away hears nothing.
-            thread::spawn(move || answer_hello(stream, &notes));
-        }
-    });
-    Ok(())
+    serve(port, notes, answer_hello)
 }
 
 fn answer_hello(mut stream: TcpStream, notes: &Notes) -> io::Result<()> {
