@@ -128,7 +128,10 @@ fn at_any_moment(context: &mut Context) -> Result<(), Failure> {
     let stage = Stage::set(context)?;
     // The control: without a boundary the same command succeeds.
     let control = stage.run(context).free().start()?;
-    thread::sleep(Duration::from_millis(200));
+    let begin = Instant::now();
+    while counts(&stage.counts).0 == 0 && begin.elapsed() < Duration::from_secs(60) {
+        thread::sleep(Duration::from_millis(5));
+    }
     sys::kill(control.process(), libc::SIGKILL)?;
     control.end()?;
     ensure(counts(&stage.counts).0 > 0, || "the control does not succeed".into())?;
