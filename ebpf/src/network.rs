@@ -9,7 +9,8 @@ use ringfence_common::{
     Action, Address, Decision, Reason, Verdict,
     egress::{self, Protocol},
     event::Destination,
-    scope::{Here, LEVEL, Resolver},
+    resolver::PORT,
+    scope::{Here, LEVEL},
     socket::{self, family},
 };
 
@@ -151,8 +152,10 @@ fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i3
     if is_ordering(action, protocol, port) {
         return 0;
     }
-    let resolver = scopes::scope(task.scope).map_or(Resolver::default(), |scope| scope.resolver);
-    if redirect::concerns(resolver, port) {
+    if port == PORT
+        && let Some(scope) = scopes::scope(task.scope)
+        && redirect::concerns(scope.resolver, port)
+    {
         // The cgroup's hooks lead it to the resolver, which asks the policy about each name. They
         // do not see a socket that was not made in the scope.
         if is_own(sock, task.cgroup) {
@@ -351,10 +354,10 @@ fn judge_packet(ctx: &SkBuffContext, here: &Here, table: &Table) -> Result<i32, 
     }
     let protocol = packet.protocol;
     // First, since most packets are of connections that are open.
-    if protocol == Protocol::Tcp && !packet.opens(ctx)? {
+    if protocol == Protocol::Tcp && !packet.opens() {
         return Ok(server_name::judge(ctx, here, table, packet));
     }
-    let (address, port) = packet.target(ctx)?;
+    let (address, port) = packet.target();
     let address = table.blurred(address);
     if redirect::is_question(ctx, here, packet, (address, port)) {
         return Ok(1);
