@@ -449,3 +449,55 @@ fn attach_cgroup(pin: &Path, hook: &Hook, cgroup: &impl AsFd) -> Result<FdLink> 
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use ::object::{
+        Endianness, Object as _, ObjectSection as _, ObjectSymbol as _,
+        read::elf::{ElfFile64, ElfSymbol64},
+    };
+
+    use super::*;
+
+    #[test]
+    fn an_image_goes_to_the_set_with_the_least_room_for_it() {
+        for (image, room) in [
+            (1, 1 << 18),
+            (1 << 18, 1 << 18),
+            ((1 << 18) + 1, 1 << 20),
+            (8_400_000, 1 << 24),
+            (ringfence_policy::compile::MAX_IMAGE_BYTES, 1 << 25),
+        ] {
+            let set = Set::of_this_build(Path::new("/x"), image).unwrap();
+            assert_eq!(set.image_bytes(), room, "{image}");
+        }
+        assert!(Set::of_this_build(Path::new("/x"), (1 << 25) + 1).is_err());
+    }
+
+    #[test]
+    fn names_in_a_set_are_such_as_bpffs_takes() {
+        // `bpf_lookup` (`kernel/bpf/inode.c`) keeps names with a dot for itself.
+        let set = Set::of_this_build(Path::new("/x"), 1).unwrap();
+        let folder = set.folder.file_name().unwrap().to_string_lossy().into_owned();
+        let hooks = HOOKS.iter().map(|hook| hook.name);
+        let all = MAPS.iter().copied().chain(hooks).chain([folder.as_str(), SCOPES]);
+        assert!(all.into_iter().all(|name| !name.contains('.')));
+    }
+
+    #[test]
+    fn every_map_of_the_object_is_pinned() {
+        // One that is not would be another map to what is loaded later.
+        let object: ElfFile64<'_, Endianness> = ElfFile64::parse(OBJECT).unwrap();
+        let in_maps = |symbol: &ElfSymbol64<'_, '_, Endianness>| {
+            let section = symbol.section_index().and_then(|at| object.section_by_index(at).ok());
+            section.is_some_and(|one| one.name().is_ok_and(|name| matches!(name, "maps" | ".maps")))
+        };
+        let symbols = object.symbols().filter(in_maps);
+        let mut found: Vec<_> =
+            symbols.map(|one| one.name().unwrap()).filter(|name| !name.is_empty()).collect();
+        let mut pinned = MAPS.to_vec();
+        found.sort_unstable();
+        pinned.sort_unstable();
+        assert_eq!(found, pinned);
+    }
+}
