@@ -354,10 +354,10 @@ fn judge_packet(ctx: &SkBuffContext, here: &Here, table: &Table) -> Result<i32, 
     }
     let protocol = packet.protocol;
     // First, since most packets are of connections that are open.
-    if protocol == Protocol::Tcp && !packet.opens() {
+    if protocol == Protocol::Tcp && !packet.opens(ctx)? {
         return Ok(server_name::judge(ctx, here, table, packet));
     }
-    let (address, port) = packet.target();
+    let (address, port) = packet.target(ctx)?;
     let address = table.blurred(address);
     if redirect::is_question(ctx, here, packet, (address, port)) {
         return Ok(1);

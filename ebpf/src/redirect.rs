@@ -249,8 +249,8 @@ pub(crate) fn is_question(
     }
     if let Some(sock) = socket(ctx)
         && let Some(server) = server(sock, 0)
+        && let Ok((source, source_port)) = packet.source(ctx)
     {
-        let (source, source_port) = packet.source();
         let key = Asker::new(here.scope, source, source_port, packet.protocol.number());
         let map = (&raw const ASKERS).cast_mut().cast::<c_void>();
         // SAFETY: key and value are as long as the map's. What cannot be remembered makes the

@@ -142,7 +142,7 @@ pub(crate) fn judge(ctx: &SkBuffContext, here: &Here, table: &Table, packet: Pac
     if flow.stage == stage::PASSES {
         return 1;
     }
-    let (address, port) = packet.target();
+    let Ok((address, port)) = packet.target(ctx) else { return 0 };
     let to = Peer { address, port, protocol: packet.protocol };
     if !flow.is_to(to) {
         return 1;

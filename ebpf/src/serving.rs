@@ -86,10 +86,10 @@ pub fn socket_accept(ctx: LsmContext) -> i32 {
 fn arrival(ctx: &SkBuffContext, table: &Table) -> Result<Option<(Peer, (Address, u16))>, i64> {
     let packet = Packet::parse(ctx, table)?;
     let protocol = packet.protocol;
-    if protocol == Protocol::Tcp && !packet.opens() {
+    if protocol == Protocol::Tcp && !packet.opens(ctx)? {
         return Ok(None);
     }
-    let ((address, port), here) = (packet.source(), packet.target());
+    let ((address, port), here) = (packet.source(ctx)?, packet.target(ctx)?);
     let from = Peer { address: table.blurred(address), port, protocol };
     Ok(Some((from, (table.blurred(here.0), here.1))))
 }
