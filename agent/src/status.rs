@@ -1,7 +1,12 @@
 //! What is in force on this machine, put together from the kernel, the control groups and the
 //! locks. `docs/status.md` describes the JSON that is made of it.
 
-use std::{collections::HashMap, fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use ringfence_common::{
@@ -24,7 +29,10 @@ use crate::{
 pub(crate) struct Status {
     /// By name.
     pub(crate) scopes: Vec<ScopeStatus>,
-    /// The kernel programs that hold them.
+    /// Cgroups among those of scopes that have processes, and are of no scope: nothing is known to
+    /// govern these.
+    pub(crate) strays: Vec<Stray>,
+    /// The kernel programs that hold the scopes.
     pub(crate) sets: Vec<SetStatus>,
     /// Bytes of all maps, where the kernel counts them.
     pub(crate) memory_bytes: Option<u64>,
@@ -70,6 +78,15 @@ pub(crate) struct ScopeStatus {
     pub(crate) number: u32,
     /// Bytes of the maps of its own, where the kernel counts them.
     pub(crate) memory_bytes: Option<u64>,
+}
+
+/// A cgroup with processes where a scope's should be.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Stray {
+    /// Its path from the root of the hierarchy.
+    pub(crate) cgroup: String,
+    /// How many processes are in it and below.
+    pub(crate) processes: usize,
 }
 
 /// How far a scope is.
@@ -173,14 +190,20 @@ pub(crate) fn gather() -> Result<Status> {
         Some((id, path))
     });
     let around = Around { cgroups: cgroups.collect(), clock: Clock::now(), now: since_boot() };
+    let mut strays = around.cgroups.clone();
     let mut status = Status::default();
     for survey in survey::all(&scopes::sets()) {
         status.sets.push(set(&survey));
         for place in survey.places.iter().flatten() {
+            strays.remove(&place.scope.cgroup);
             let is_owned = scopes::is_owned(place.scope.name())?;
             status.scopes.push(scope(place, is_owned, &survey.name, &around));
         }
     }
+    for folder in strays.values() {
+        status.strays.extend(stray(folder)?);
+    }
+    status.strays.sort_by(|one, other| one.cgroup.cmp(&other.cgroup));
     status.scopes.sort_by(|one, other| one.scope.cmp(&other.scope));
     let own = status.scopes.iter().map(|scope| scope.memory_bytes);
     let shared = status.sets.iter().map(|set| set.memory_bytes);
@@ -192,7 +215,7 @@ pub(crate) fn gather() -> Result<Status> {
 /// What a scope is seen by.
 struct Around {
     /// Folders of scopes, by the identifier of the cgroup.
-    cgroups: HashMap<u64, std::path::PathBuf>,
+    cgroups: HashMap<u64, PathBuf>,
     clock: Clock,
     /// On the kernel's clock.
     now: u64,
@@ -234,6 +257,16 @@ fn scope(place: &Place, is_owned: bool, set: &str, around: &Around) -> ScopeStat
         number: place.number,
         memory_bytes: place.memory,
     }
+}
+
+/// A cgroup that is of no scope, if it has processes and no owner that has yet to make the scope.
+fn stray(folder: &Path) -> Result<Option<Stray>> {
+    let scope = folder.file_name().unwrap_or_default().to_string_lossy();
+    let processes = cgroup::processes(folder).len();
+    if processes == 0 || scopes::is_owned(&scope)? {
+        return Ok(None);
+    }
+    Ok(cgroup::name(folder).map(|cgroup| Stray { cgroup, processes }))
 }
 
 fn mode(about: &About) -> Mode {

@@ -11,6 +11,7 @@ use std::{
 
 use libc::{SIGKILL, SIGTERM};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     harness::{Context, Failure, Test, ensure},
@@ -22,12 +23,14 @@ use crate::{
 /// Those beside others.
 pub(crate) const TESTS: &[Test] = &[
     ("status tells of every scope in force, by whomever it was started", every_scope),
+    ("status tells of processes where a scope's should be, without a scope", strays),
     ("status tells of programs of another version, and does not fail of them", other_version),
     ("status asks for root", not_root),
 ];
 
 const ENFORCING: &str = "boundary: 1
 files: [{ path: \"/**\", allow: [read, write] }, { path: \"/etc/shadow\", deny: [read] }]
+exec: [{ path: \"/usr/**\", allow: true }, { path: {tool}, allow: true, sha256: {digest} }]
 egress: []
 ";
 const DEGRADED: &str = "boundary: 1
@@ -70,7 +73,10 @@ fn expect(status: &Value, fields: &[(&str, Value)]) -> Result<(), Failure> {
 }
 
 pub(crate) fn without_scopes(_: &mut Context) -> Result<(), Failure> {
-    expect(&told_in_json()?, &[("/scopes", json!([])), ("/sets", json!([]))])?;
+    expect(
+        &told_in_json()?,
+        &[("/scopes", json!([])), ("/strays", json!([])), ("/sets", json!([]))],
+    )?;
     let text = told(&[])?;
     ensure(text == "No scopes are in force on this machine.\n", || text)
 }
@@ -113,7 +119,13 @@ fn scope_called(status: &Value, name: &str) -> Result<Value, Failure> {
 }
 
 fn every_scope(context: &mut Context) -> Result<(), Failure> {
-    let owned = Held::start(context, "told-owned", ENFORCING, &[])?;
+    let tool = context.room.join("tool");
+    fs::write(&tool, "a tool")?;
+    let digest: String =
+        Sha256::digest("a tool").iter().map(|byte| format!("{byte:02x}")).collect();
+    let enforcing =
+        ENFORCING.replace("{tool}", &tool.to_string_lossy()).replace("{digest}", &digest);
+    let owned = Held::start(context, "told-owned", &enforcing, &[])?;
     let degraded = ["--mode", "observe", "--allow-degraded"];
     let orphan = Held::start(context, "told-orphan", DEGRADED, &degraded)?;
     sys::kill(orphan.run.process(), SIGKILL)?;
@@ -141,7 +153,6 @@ fn every_scope(context: &mut Context) -> Result<(), Failure> {
             ("/state", json!("in_force")),
             ("/events_lost", json!(0)),
             ("/tables/addresses", json!({ "entries": 0, "capacity": 65_536 })),
-            ("/tables/programs", json!({ "entries": 0, "capacity": 65_536 })),
             ("/tasks/processes", json!(1)),
         ]
     };
@@ -154,9 +165,15 @@ fn every_scope(context: &mut Context) -> Result<(), Failure> {
             ("/orphaned", json!(false)),
             ("/pid", json!(owner)),
             ("/tasks/outside", json!(0)),
+            // One for the rule, and one for whoever asks for any.
+            ("/tables/programs", json!({ "entries": 2, "capacity": 65_536 })),
             ("/missing", json!({ "count": 0, "pieces": [] })),
         ],
     )?;
+    let has_ports = ["v4", "v6"].iter().all(|name| {
+        told_owned["resolver"][*name].as_u64().is_some_and(|port| (1..1 << 16).contains(&port))
+    });
+    ensure(has_ports, || format!("its resolver is at {}", told_owned["resolver"]))?;
     let told_orphan = scope_called(&status, "told-orphan")?;
     expect(&told_orphan, &common("told-orphan"))?;
     expect(
@@ -166,6 +183,7 @@ fn every_scope(context: &mut Context) -> Result<(), Failure> {
             ("/orphaned", json!(true)),
             ("/pid", json!(killed)),
             ("/tasks/outside", json!(1)),
+            ("/tables/programs", json!({ "entries": 0, "capacity": 65_536 })),
             ("/missing/count", json!(1)),
             ("/resolver", Value::Null),
         ],
@@ -215,6 +233,25 @@ fn check_set(status: &Value) -> Result<(), Failure> {
         None => is_old && bytes.is_null(),
     };
     ensure(is_told, || format!("the maps take {bytes} bytes"))
+}
+
+fn strays(_: &mut Context) -> Result<(), Failure> {
+    let folder = Path::new("/sys/fs/cgroup/ringfence/told-stray");
+    fs::create_dir(folder)?;
+    // Empty, it is only a folder.
+    let empty = told_in_json();
+    let mut process = Command::new("/bin/sleep").arg("600").spawn()?;
+    let moved = fs::write(folder.join("cgroup.procs"), process.id().to_string());
+    let (status, text) = (told_in_json(), told(&[]));
+    process.kill()?;
+    process.wait()?;
+    fs::remove_dir(folder)?;
+    moved?;
+    expect(&empty?, &[("/strays", json!([]))])?;
+    let stray = json!([{ "cgroup": "/ringfence/told-stray", "processes": 1 }]);
+    expect(&status?, &[("/strays", stray)])?;
+    let text = text?;
+    ensure(text.contains("/ringfence/told-stray: NOT GOVERNED"), || text)
 }
 
 fn other_version(_: &mut Context) -> Result<(), Failure> {

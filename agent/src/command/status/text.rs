@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ringfence_policy::diagnostic::visible;
 
-use crate::status::{Fill, Mode, ScopeStatus, SetStatus, State, Status};
+use crate::status::{Fill, Mode, ScopeStatus, SetStatus, State, Status, Stray};
 
 /// Digits of a policy's hash: enough to tell those on one machine apart.
 const DIGITS: usize = 12;
@@ -22,12 +22,9 @@ pub(super) fn page(status: &Status) -> String {
         let memory = status.memory_bytes.map(|bytes| format!("\nmaps: {} in all", size(bytes)));
         parts.push(sets(&status.sets) + &memory.unwrap_or_default());
     }
-    let notes: Vec<String> = status
-        .scopes
-        .iter()
-        .flat_map(about_scope)
-        .chain(status.sets.iter().flat_map(about_set))
-        .collect();
+    let mut notes: Vec<String> = status.scopes.iter().flat_map(about_scope).collect();
+    notes.extend(status.strays.iter().map(about_stray));
+    notes.extend(status.sets.iter().flat_map(about_set));
     if !notes.is_empty() {
         parts.push(notes.join("\n"));
     }
@@ -128,6 +125,15 @@ fn about_scope(scope: &ScopeStatus) -> Vec<String> {
         notes.push(format!("{name}: not enforced: {more} more"));
     }
     notes
+}
+
+fn about_stray(stray: &Stray) -> String {
+    format!(
+        "{}: NOT GOVERNED, as far as can be told: {} processes are where a scope's should be, and \
+         there is no scope. `ringfence detach` ends them.",
+        visible(&stray.cgroup),
+        stray.processes
+    )
 }
 
 fn about_set(set: &SetStatus) -> Vec<String> {

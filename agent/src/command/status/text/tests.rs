@@ -1,5 +1,5 @@
 use super::*;
-use crate::status::{Missing, Ports, Tables, Tasks};
+use crate::status::{Missing, Ports, Stray, Tables, Tasks};
 
 fn scope(name: &str) -> ScopeStatus {
     ScopeStatus {
@@ -62,6 +62,7 @@ fn columns_stand_below_each_other() {
     };
     let status = Status {
         scopes: vec![scope("coder"), orphan],
+        strays: Vec::new(),
         sets: vec![set()],
         memory_bytes: Some(3_932_160),
     };
@@ -133,6 +134,17 @@ fn an_orphan_without_processes_is_only_left_over() {
 }
 
 #[test]
+fn processes_without_a_scope_are_told_of_loudly() {
+    let strays = vec![Stray { cgroup: "/ringfence/coder".into(), processes: 2 }];
+    let expected = "\
+No scopes are in force on this machine.
+
+/ringfence/coder: NOT GOVERNED, as far as can be told: 2 processes are where a scope's should be, \
+and there is no scope. `ringfence detach` ends them.";
+    assert_eq!(page(&Status { strays, ..Status::default() }), expected);
+}
+
+#[test]
 fn what_others_have_named_acts_on_no_terminal() {
     let policy_file = "/tmp/\u{1b}[2J\n\u{202e}.yaml".into();
     let pieces = vec!["\u{1b}[2J".into()];
@@ -168,7 +180,9 @@ fn amounts_are_told_in_few_digits() {
 
 #[test]
 fn the_json_has_the_fields_that_its_page_describes() {
-    let status = Status { scopes: vec![scope("a")], sets: vec![set()], memory_bytes: None };
+    let strays = vec![Stray { cgroup: "/ringfence/b".into(), processes: 1 }];
+    let (scopes, sets) = (vec![scope("a")], vec![set()]);
+    let status = Status { scopes, strays, sets, memory_bytes: None };
     let value = serde_json::to_value(&status).unwrap();
     let mut names = Vec::new();
     names_in(&value, "", &mut names);
