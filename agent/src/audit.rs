@@ -13,8 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use ringfence_common::{Action, Verdict, event::Record};
 
-use crate::{names::Lookup, policies::Policy, reset};
-pub(crate) use record::Clock;
+use crate::{clock::Clock, names::Lookup, policies::Policy, reset};
 
 /// Where a run's events go, and what is remembered of them.
 pub(crate) struct Audit {

@@ -139,6 +139,12 @@ pub(crate) fn existing() -> Vec<(String, PathBuf)> {
         .collect()
 }
 
+/// The path of a scope's cgroup from the root of the hierarchy, as events name it.
+pub(crate) fn name(path: &Path) -> Option<String> {
+    let scope = path.file_name()?.to_string_lossy();
+    Some(format!("/{PARENT}/{scope}"))
+}
+
 /// Removes the folder of all scopes if there are none: one that was killed while it was made
 /// leaves it.
 pub(crate) fn remove_empty_parent() {
@@ -152,6 +158,19 @@ pub(crate) fn is_populated(path: &Path) -> bool {
     // A file that cannot be read says nothing: taken as populated, so that nothing is lost.
     fs::read_to_string(path.join("cgroup.events"))
         .map_or(path.exists(), |events| events.lines().any(|line| line == "populated 1"))
+}
+
+/// The processes in a cgroup and below it, by number; 0 stands for each that is outside of this
+/// process's own namespace.
+pub(crate) fn processes(path: &Path) -> Vec<u32> {
+    let own = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    let mut all: Vec<u32> = own.lines().filter_map(|line| line.parse().ok()).collect();
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            all.extend(processes(&entry.path()));
+        }
+    }
+    all
 }
 
 /// Ends every process in a cgroup and removes it.

@@ -4,3 +4,4 @@ pub(crate) mod detach;
 pub(crate) mod doctor;
 pub(crate) mod policy;
 pub(crate) mod run;
+pub(crate) mod status;

@@ -10,5 +10,6 @@ pub(crate) mod programs;
 pub(crate) mod ring;
 pub(crate) mod set;
 mod settings;
+pub(crate) mod survey;
 pub(crate) mod symbols;
 pub(crate) mod sys;

@@ -17,8 +17,10 @@ macro_rules! say {
     }};
 }
 
+mod about;
 mod audit;
 mod cgroup;
+mod clock;
 mod command;
 mod contents;
 mod kernel;
@@ -29,6 +31,7 @@ mod reset;
 mod resolve;
 mod scope;
 mod scopes;
+mod status;
 mod user;
 
 use std::process::ExitCode;
@@ -52,6 +55,8 @@ enum Command {
     Policy(command::policy::PolicyCommand),
     /// Find out, by trying, what this kernel can enforce.
     Doctor(command::doctor::DoctorArguments),
+    /// Tell of the scopes that are in force on this machine.
+    Status(command::status::StatusArguments),
     /// Remove what runs that were killed left behind; commands that still run are ended.
     Detach,
 }
@@ -65,6 +70,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => command::run::run(&arguments),
         Command::Policy(command) => command::policy::run(command),
         Command::Doctor(arguments) => command::doctor::run(&arguments),
+        Command::Status(arguments) => command::status::run(&arguments),
         Command::Detach => command::detach::run(),
     };
     result.unwrap_or_else(|error| {

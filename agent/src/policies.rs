@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use ringfence_policy::{Boundary, Document, Mode, Place, PolicySet, Source, compile::Tables};
+use ringfence_common::scope::About;
+use ringfence_policy::{
+    Boundary, Document, Mode, Place, PolicySet, Source, boundary::hexadecimal, compile::Tables,
+};
 
-use crate::resolve;
+use crate::{about, resolve};
 
 /// What a run is governed by.
 #[derive(Debug)]
@@ -14,8 +17,10 @@ pub(crate) struct Policy {
     pub(crate) boundaries: Vec<Boundary>,
     /// The image, and what its rule numbers stand for.
     pub(crate) tables: Tables,
-    /// SHA-256 of the image.
+    /// SHA-256 of the image, in hexadecimal.
     pub(crate) sha256: String,
+    /// What people may want to know of it while it is in force.
+    pub(crate) about: About,
 }
 
 /// Reads, checks and compiles policies. Findings go to the standard error.
@@ -35,8 +40,8 @@ pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) 
     if set.has_errors() {
         bail!("the command was not started: correct the policy first");
     }
-    let unenforced = set.documents.iter().flat_map(Document::unenforced);
-    refuse_unenforced(&unenforced.cloned().collect::<Vec<_>>(), allow_degraded)?;
+    let unenforced: Vec<_> = set.documents.iter().flat_map(Document::unenforced).cloned().collect();
+    refuse_unenforced(&unenforced, allow_degraded)?;
     if let Some(mode) = mode {
         set.boundaries =
             set.boundaries.into_iter().map(|boundary| boundary.with_mode(mode)).collect();
@@ -58,8 +63,9 @@ pub(crate) fn load(files: &[PathBuf], mode: Option<Mode>, allow_degraded: bool) 
              it stays closed unless a rule lists the address itself"
         );
     }
-    let sha256 = tables.sha256();
-    Ok(Policy { boundaries: set.boundaries, tables, sha256 })
+    let digest = tables.sha256();
+    let about = about::of(files, &set.boundaries, &unenforced, digest);
+    Ok(Policy { boundaries: set.boundaries, tables, sha256: hexadecimal(&digest), about })
 }
 
 /// Nothing is half enforced: a rule that this version does not know how to enforce stops the

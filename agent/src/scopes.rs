@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     thread,
@@ -134,6 +135,26 @@ impl Drop for Ownership {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
         let _ = fs::remove_dir(LOCKS);
+    }
+}
+
+/// Whether a process owns the scope of that name. Who asks does not keep others from owning it
+/// unless nobody does, and then for no longer than it takes to ask.
+///
+/// # Errors
+///
+/// When the lock cannot be read.
+pub(crate) fn is_owned(scope: &str) -> Result<bool> {
+    let path = Path::new(LOCKS).join(format!("{scope}.lock"));
+    let lock = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        lock => lock.with_context(|| path.display().to_string())?,
+    };
+    // Shared, so that two who ask do not take each other for the owner.
+    match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Scope {
     pub name_length: u32,
     /// Its name, filled up with zeros.
     pub name: [u8; NAME_BYTES],
+    /// What people ask of it.
+    pub about: About,
 }
 
 impl Scope {
@@ -48,6 +50,38 @@ impl Scope {
         core::str::from_utf8(bytes).unwrap_or_default()
     }
 }
+
+/// What no program asks of a scope, and people do: kept here, where it outlives the process that
+/// brought the scope into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct About {
+    /// When the scope came into force: nanoseconds on `CLOCK_BOOTTIME`; 0 before.
+    pub since: u64,
+    /// SHA-256 of the policy image.
+    pub policy: [u8; 32],
+    /// The process that brought it into force, by the number that this has to itself.
+    pub process: u32,
+    /// [`ENFORCES`] where any group of its policy refuses, [`OBSERVES`] where any only records.
+    pub modes: u32,
+    /// Documents of the policy.
+    pub documents: u32,
+    /// How many things they ask for that are not enforced.
+    pub missing: u32,
+    /// The file of the first document, filled up with zeros; of a long one its end, after `…`.
+    pub document: [u8; DOCUMENT_BYTES],
+    /// What is not enforced, a line each, filled up with zeros: as many as there is room for.
+    pub pieces: [u8; PIECES_BYTES],
+}
+
+/// In [`About::modes`]: what some group does not allow is refused.
+pub const ENFORCES: u32 = 1;
+/// In [`About::modes`]: what some group does not allow is only recorded.
+pub const OBSERVES: u32 = 2;
+/// Bytes for the name of a document's file.
+pub const DOCUMENT_BYTES: usize = 128;
+/// Bytes for what is not enforced.
+pub const PIECES_BYTES: usize = 256;
 
 /// What the hooks of a control group know of the scope that they are attached for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

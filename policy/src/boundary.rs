@@ -397,6 +397,14 @@ impl Boundary {
         self
     }
 
+    /// The modes of all its groups.
+    pub fn modes(&self) -> impl Iterator<Item = Mode> {
+        let paths = self.path_groups.iter().filter(|group| !group.rights.is_empty());
+        let egress = self.egress.as_ref().map(|egress| egress.mode);
+        let listen = self.listen.as_ref().map(|listen| listen.mode);
+        paths.map(|group| group.mode).chain(egress).chain(listen).chain(self.single_modes())
+    }
+
     /// The modes of what is refused in one word, without a list of rules.
     pub(crate) fn single_modes(&self) -> impl Iterator<Item = Mode> {
         let rings = self.io_uring.as_ref().and_then(|rings| rings.refused);

@@ -106,9 +106,9 @@ pub struct Summary {
 }
 
 impl Tables {
-    /// SHA-256 of the image, in lower-case hexadecimal.
-    pub fn sha256(&self) -> String {
-        Sha256::digest(&self.image).iter().map(|byte| format!("{byte:02x}")).collect()
+    /// SHA-256 of the image.
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(&self.image).into()
     }
 
     /// The content that a rule asks for, if it does.

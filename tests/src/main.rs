@@ -34,6 +34,7 @@ mod programs;
 mod ringfence;
 mod scope;
 mod shared;
+mod status;
 mod storm;
 mod sweep;
 mod sys;
@@ -101,6 +102,7 @@ fn tests() -> harness::Tests {
         &[CITED],
         &names::tests(),
         shared::TESTS,
+        status::TESTS,
     ]
     .concat();
     harness::Tests { alone, others }

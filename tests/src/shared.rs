@@ -10,12 +10,14 @@ use crate::{
     attack::{Attack, By, refused, works},
     harness::{Context, Failure, Test, ensure},
     ringfence::{Run, Running, policy},
-    sys,
+    status, sys,
 };
 
 /// Those that need that nothing else is in force.
-pub(crate) const ALONE: &[Test] =
-    &[("the first scope loads the programs, others share them, and none stay", first_and_last)];
+pub(crate) const ALONE: &[Test] = &[
+    ("the first scope loads the programs, others share them, and none stay", first_and_last),
+    ("status without scopes says that there are none", status::without_scopes),
+];
 
 /// Those beside others.
 pub(crate) const TESTS: &[Test] = &[

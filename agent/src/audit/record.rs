@@ -1,6 +1,6 @@
 //! One event as a line of JSON, as users' scripts read it.
 
-use std::{borrow::Cow, fs, net::Ipv6Addr, time::SystemTime};
+use std::{borrow::Cow, fs, net::Ipv6Addr};
 
 use ringfence_common::{
     Action, Reason, Verdict,
@@ -10,36 +10,6 @@ use serde::Serialize;
 
 use super::{Audit, names};
 use crate::names::Lookup;
-
-/// Puts the kernel's clock (`CLOCK_BOOTTIME`) and the calendar's together.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
-    /// Nanoseconds of the calendar at boot.
-    boot: i128,
-}
-
-impl Clock {
-    /// Reads both clocks.
-    pub(crate) fn now() -> Self {
-        use rustix::time::{ClockId, clock_gettime};
-        let nanoseconds = |id| {
-            let time = clock_gettime(id);
-            i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
-        };
-        Self { boot: nanoseconds(ClockId::Realtime) - nanoseconds(ClockId::Boottime) }
-    }
-
-    fn wall(self, since_boot: u64) -> String {
-        let nanoseconds = u64::try_from(self.boot + i128::from(since_boot)).unwrap_or(0);
-        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(nanoseconds);
-        humantime::format_rfc3339_nanos(time).to_string()
-    }
-
-    /// The time as events have it.
-    pub(crate) fn wall_now(self) -> String {
-        humantime::format_rfc3339_nanos(SystemTime::now()).to_string()
-    }
-}
 
 /// One event.
 #[derive(Debug, Serialize)]
@@ -294,11 +264,5 @@ mod tests {
     fn bytes_that_are_not_text_are_written_in_hexadecimal() {
         assert_eq!(text(b"/a/b"), "/a/b");
         assert_eq!(text(b"/a\xff\n\xc3\xa4"), "/a\\xff\n\u{e4}");
-    }
-
-    #[test]
-    fn the_kernels_clock_becomes_the_calendars() {
-        let clock = Clock { boot: 1_000_000_000 };
-        assert_eq!(clock.wall(500), "1970-01-01T00:00:01.000000500Z");
     }
 }

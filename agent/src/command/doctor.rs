@@ -11,6 +11,7 @@ use ringfence_policy::{PolicySet, Source};
 use serde::Serialize;
 
 use crate::{
+    about,
     cgroup::{self, Cgroup},
     kernel::{
         probe::{self, KERNEL_BTF},
@@ -130,7 +131,8 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
         let _machine = Ownership::of_machine()?;
         let text = PolicySet::read([Source::new("doctor", EVERYTHING)], None);
         let tables = text.compile(&Default::default()).map_err(|finding| anyhow!("{finding}"))?;
-        let policy = Loaded { image: &tables.image, contents: &[], resolver: [1; 2] };
+        let about = about::of(&[], &text.boundaries, &[], tables.sha256());
+        let policy = Loaded { image: &tables.image, contents: &[], resolver: [1; 2], about };
         // A set of its own: that another is loaded says nothing of what could be loaded now.
         let set = Set::for_trial(scopes::sets().join(&name));
         let mut found = vec![];

@@ -116,6 +116,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         image: &policy.tables.image,
         contents: &contents,
         resolver: sockets.as_ref().map_or([0; 2], Sockets::ports),
+        about: policy.about,
     };
     let (scope, channels) = Scope::create(&name, loaded)?;
     let mut audit = Audit::new(name, (scope.cgroup.id, scope.cgroup.name.clone()), policy, sink);

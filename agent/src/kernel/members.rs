@@ -1,4 +1,5 @@
-//! Ends the governed processes of a scope, wherever they have got to, before it goes out of force.
+//! The governed processes of a scope, wherever they have got to: counts them, and ends them before
+//! the scope goes out of force.
 
 use std::{
     fs, io,
@@ -68,16 +69,48 @@ impl Members<'_> {
 
     /// Room for a label.
     fn room(&self) -> Result<Vec<u8>> {
-        let size = self.maps.tasks.info().context("the map of labels")?.value_size();
-        Ok(vec![0; size as usize])
+        room(self.maps)
     }
 
-    /// Whether a process is governed by the scope: its number begins the label.
+    /// Whether a process is governed by the scope.
     fn is_member(&self, process: impl AsFd, label: &mut [u8]) -> bool {
-        let process = process.as_fd().as_raw_fd().to_ne_bytes();
-        sys::get(self.maps.tasks.fd(), &process, label).unwrap_or(false)
-            && label.first_chunk() == Some(&self.number.to_ne_bytes())
+        scope_of(self.maps, process, label) == Some(self.number)
     }
+}
+
+/// Every process that has a label of this set, with the number of its scope. A process counts as
+/// its first thread does.
+///
+/// # Errors
+///
+/// When the map or `/proc` cannot be read.
+pub(super) fn labelled(maps: &Maps) -> Result<Vec<(Pid, u32)>> {
+    let mut label = room(maps)?;
+    let mut found = Vec::new();
+    for process in processes()? {
+        let Ok(handle) = pidfd_open(process, PidfdFlags::empty()) else { continue };
+        if let Some(number) = scope_of(maps, &handle, &mut label)
+            && !is_dead(process)
+        {
+            found.push((process, number));
+        }
+    }
+    Ok(found)
+}
+
+/// Room for a label.
+fn room(maps: &Maps) -> Result<Vec<u8>> {
+    let size = maps.tasks.info().context("the map of labels")?.value_size();
+    Ok(vec![0; size as usize])
+}
+
+/// The number of the scope that governs a process: it begins the label.
+fn scope_of(maps: &Maps, process: impl AsFd, label: &mut [u8]) -> Option<u32> {
+    let process = process.as_fd().as_raw_fd().to_ne_bytes();
+    let is_there = sys::get(maps.tasks.fd(), &process, label).unwrap_or(false);
+    let number = u32::from_ne_bytes(*label.first_chunk().filter(|_| is_there)?);
+    // Nobody's: the label is just being made.
+    (number != 0).then_some(number)
 }
 
 /// Every process that this one sees.

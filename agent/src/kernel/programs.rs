@@ -10,13 +10,14 @@ use aya::maps::{Map, MapData, RingBuf};
 use ringfence_common::{
     content::{Key, Pin},
     egress, installed,
-    scope::{Here, MAX_SCOPES, NAME_BYTES, Resolver, Scope},
+    scope::{About, Here, MAX_SCOPES, NAME_BYTES, Resolver, Scope},
     serving,
 };
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use crate::{
     cgroup::Cgroup,
+    clock::since_boot,
     names::{Addresses, Askers},
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Loaded<'a> {
     pub(crate) contents: &'a [(Key, Pin)],
     /// The resolver's ports at 127.0.0.1 and ::1; 0 for none.
     pub(crate) resolver: [u16; 2],
+    /// What people may want to know of it.
+    pub(crate) about: About,
 }
 
 impl Loaded<'_> {
@@ -114,6 +117,7 @@ impl Programs {
             closing: 0,
             name_length: u32::try_from(name.len())?,
             name: [0; NAME_BYTES],
+            about: policy.about,
         };
         scope
             .name
@@ -156,6 +160,8 @@ impl Programs {
             },
         };
         self.maps.parent.set(0, cgroup.parent, 0).context("the map of the parent")?;
+        scope.about.since = since_boot();
+        self.maps.set_scope(number, &scope)?;
         // From here on it is in force.
         sys::set(self.maps.by_cgroup.fd(), &cgroup.id.to_ne_bytes(), &key)
             .context("the map of cgroups")?;

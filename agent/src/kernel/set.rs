@@ -35,8 +35,11 @@ use super::{
 /// The compiled kernel programs. Aligned, since an ELF parser reads words from it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence-ebpf"));
 
+/// Tells this build's programs from those of others.
+pub(super) const THIS_BUILD: &str = env!("RINGFENCE_PROGRAMS");
+
 /// Every map that programs and agents share, by its name in the object.
-const MAPS: &[&str] = &[
+pub(super) const MAPS: &[&str] = &[
     "TASKS",
     "SECOND_PATHS",
     "SEARCHES",
@@ -68,7 +71,7 @@ const SCOPES: &str = "scopes";
 
 /// Programs that are loaded together. A folder of the same name tells that all of them were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+pub(super) enum Part {
     /// The hooks that are attached for the whole machine.
     Machine,
     /// The programs for the hooks of control groups.
@@ -76,7 +79,10 @@ enum Part {
 }
 
 impl Part {
-    const fn mark(self) -> &'static str {
+    pub(super) const ALL: [Self; 2] = [Self::Machine, Self::Network];
+
+    /// The folder's name.
+    pub(super) const fn mark(self) -> &'static str {
         match self {
             Self::Machine => "machine",
             Self::Network => "network",
@@ -128,7 +134,7 @@ impl Set {
     pub(crate) fn of_this_build(all: &Path, image: usize) -> Result<Self> {
         let fits = |bytes: &&u32| image <= **bytes as usize;
         let image_bytes = *SIZES.iter().find(fits).context("the policy image is too large")?;
-        let name = format!("{}-{}k", env!("RINGFENCE_PROGRAMS"), image_bytes >> 10);
+        let name = format!("{THIS_BUILD}-{}k", image_bytes >> 10);
         Ok(Self { folder: all.join(name), image_bytes })
     }
 
@@ -176,8 +182,7 @@ impl Set {
         has_network: bool,
         mut tell: impl FnMut(&Hook, Result<&'static str>),
     ) -> Result<()> {
-        let parts: &[Part] =
-            if has_network { &[Part::Machine, Part::Network] } else { &[Part::Machine] };
+        let parts: &[Part] = if has_network { &Part::ALL } else { &[Part::Machine] };
         let is_missing = |part: &&Part| !self.folder.join(part.mark()).exists();
         let missing: Vec<Part> = parts.iter().filter(is_missing).copied().collect();
         if missing.is_empty() {
@@ -250,6 +255,11 @@ impl Set {
     pub(super) fn new_image(&self) -> io::Result<OwnedFd> {
         let kind = NewMap { kind: ARRAY, key: 4, value: self.image_bytes, entries: 1, inner: None };
         sys::create(&kind)
+    }
+
+    /// Where it is pinned.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Bytes that there are for an image.

@@ -18,10 +18,10 @@ use ringfence_common::{
     installed::{Key, MAX_SCOPE_ENTRIES, Value},
 };
 use ringfence_policy::grants::{Grant, entry};
-use rustix::time::{ClockId, clock_gettime};
 use zerocopy::IntoBytes as _;
 
 use super::Addresses;
+use crate::clock::since_boot;
 
 /// How long before a part ends its entry is written without it.
 const AHEAD: Duration = Duration::from_secs(2);
@@ -60,7 +60,7 @@ impl Installed {
         lifetime: Duration,
     ) -> Result<(), NotInstalled> {
         let mut state = self.lock();
-        let now = now();
+        let now = since_boot();
         if state.entries.len() + addresses.len() > CAPACITY {
             state.sweep(now);
         }
@@ -75,7 +75,7 @@ impl Installed {
 
     /// Takes out what ends.
     pub(super) fn sweep(&self) {
-        self.lock().sweep(now());
+        self.lock().sweep(since_boot());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -158,13 +158,6 @@ fn bytes(value: &Value) -> [u8; size_of::<Value>()] {
 const fn nanoseconds(time: Duration) -> u64 {
     let nanoseconds = time.as_nanos();
     if nanoseconds > u64::MAX as u128 { u64::MAX } else { nanoseconds as u64 }
-}
-
-/// The time on the kernel programs' clock, `bpf_ktime_get_boot_ns`.
-fn now() -> u64 {
-    let time = clock_gettime(ClockId::Boottime);
-    let (seconds, rest) = (time.tv_sec.cast_unsigned(), time.tv_nsec.cast_unsigned());
-    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 #[cfg(test)]

@@ -68,12 +68,7 @@ fn path_modes(boundaries: &[Boundary]) -> impl Iterator<Item = Mode> {
 /// A process that could leave its boundary makes every other answer worthless, so one group in
 /// enforce mode is enough to refuse, and so is a scope that has no group at all.
 fn guard_violation(boundaries: &[Boundary]) -> Cell {
-    let egress = boundaries.iter().filter_map(|boundary| boundary.egress.as_ref());
-    let modes = path_modes(boundaries)
-        .chain(egress.map(|egress| egress.mode))
-        .chain(boundaries.iter().filter_map(|one| one.listen.as_ref()).map(|listen| listen.mode))
-        .chain(boundaries.iter().flat_map(Boundary::single_modes));
-    match refusal(modes) {
+    match refusal(boundaries.iter().flat_map(Boundary::modes)) {
         Cell::ALLOW => Cell::new(Verdict::Deny, 0),
         cell => cell,
     }

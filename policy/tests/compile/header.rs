@@ -173,6 +173,5 @@ fn the_same_policy_gives_the_same_bytes() {
     let (one, again) = (tables(&[boundary("/a/**")]), tables(&[boundary("/a/**")]));
     assert_eq!(one, again);
     assert_eq!(one.sha256(), again.sha256());
-    assert_eq!(one.sha256().len(), 64);
     assert_ne!(one.sha256(), tables(&[boundary("/b/**")]).sha256());
 }
