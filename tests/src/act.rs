@@ -21,6 +21,7 @@ mod passed;
 mod process;
 mod reach;
 mod serve;
+mod tls;
 mod unix;
 mod uring;
 
@@ -190,6 +191,7 @@ fn perform(line: &str) -> Outcome {
         unix::ACTS,
         serve::ACTS,
         names::ACTS,
+        tls::ACTS,
     ];
     let found = tables.iter().flat_map(|table| table.iter()).find(|act| act.0.as_bytes() == name);
     let Some((_, act)) = found else {

@@ -12,6 +12,7 @@ mod network;
 mod observed;
 mod reached;
 mod refused;
+mod sent;
 mod servers;
 mod tls;
 mod trial;
@@ -21,8 +22,16 @@ use crate::harness::Test;
 
 /// All of them, but those with real programs.
 pub(crate) fn tests() -> Vec<Test> {
-    [reached::TESTS, refused::TESTS, answers::TESTS, lifetime::TESTS, observed::TESTS, tls::TESTS]
-        .concat()
+    [
+        reached::TESTS,
+        refused::TESTS,
+        answers::TESTS,
+        lifetime::TESTS,
+        observed::TESTS,
+        tls::TESTS,
+        sent::TESTS,
+    ]
+    .concat()
 }
 
 /// What most of the tests allow.

@@ -153,7 +153,7 @@ pub(super) fn serve_udp(at: SocketAddr, notes: &Notes) -> io::Result<()> {
     Ok(())
 }
 
-/// A server of TLS at any address: it says which name the first message has, and nothing else.
+/// A server of TLS at any address: it says which name each first message has, and nothing else.
 pub(super) fn serve_tls(port: u16, notes: &Notes) -> io::Result<()> {
     serve(port, notes, answer_hello)
 }
@@ -169,8 +169,11 @@ fn answer_hello(mut stream: TcpStream, notes: &Notes) -> io::Result<()> {
         }
         notes.add(true, to, &bytes[..length]);
         all.extend(&bytes[..length]);
-        if let Some(said) = hello::said(&all) {
-            writeln!(stream, "{said}")?;
+        while let Some((said, length)) = hello::said(&all) {
+            all.drain(..length);
+            if !said.is_empty() {
+                writeln!(stream, "{said}")?;
+            }
         }
     }
 }
