@@ -9,6 +9,7 @@ mod code;
 mod container;
 mod copy;
 mod file;
+mod flood;
 mod guard;
 mod machine;
 mod map;
@@ -192,6 +193,7 @@ fn perform(line: &str) -> Outcome {
         serve::ACTS,
         names::ACTS,
         tls::ACTS,
+        flood::ACTS,
     ];
     let found = tables.iter().flat_map(|table| table.iter()).find(|act| act.0.as_bytes() == name);
     let Some((_, act)) = found else {

@@ -6,17 +6,19 @@ mod answers;
 mod capture;
 pub(crate) mod clients;
 pub(crate) mod dns;
+mod faults;
 pub(crate) mod hello;
 mod lifetime;
 mod network;
 mod observed;
+mod parts;
 mod reached;
 mod refused;
 mod sent;
 mod servers;
 mod tls;
 mod trial;
-mod zone;
+pub(crate) mod zone;
 
 use crate::harness::Test;
 
@@ -30,6 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
         observed::TESTS,
         tls::TESTS,
         sent::TESTS,
+        faults::TESTS,
     ]
     .concat()
 }

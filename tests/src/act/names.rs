@@ -122,10 +122,15 @@ fn exchange(socket: &UdpSocket) -> io::Result<String> {
 /// Asks a name server as `dig` does: way, server, name and type. Says the code, what the records
 /// of the answer hold, what is beside it, and which server the answer is from.
 fn ask(a: Arguments) -> Done {
+    let (bytes, from) = answer(a, &question(a)?)?;
+    said(&bytes, from)
+}
+
+/// What comes back for a question, by a way and from a server.
+pub(super) fn answer(a: Arguments, question: &Question) -> Result<(Vec<u8>, SocketAddr), Trouble> {
     let server = SocketAddr::new(parsed(a, 1)?, 53);
-    let question = question(a)?;
-    let (bytes, from) = match word(a, 0)?.as_str() {
-        "tcp" => by_stream(server, &question)?,
+    Ok(match word(a, 0)?.as_str() {
+        "tcp" => by_stream(server, question)?,
         "udp-connected" => {
             let socket = UdpSocket::bind(any(&server))?;
             socket.connect(server)?;
@@ -135,9 +140,8 @@ fn ask(a: Arguments) -> Done {
             let length = socket.recv(&mut bytes)?;
             (bytes[..length].to_vec(), socket.peer_addr()?)
         }
-        _ => by_datagram(&UdpSocket::bind(any(&server))?, server, &question)?,
-    };
-    said(&bytes, from)
+        _ => by_datagram(&UdpSocket::bind(any(&server))?, server, question)?,
+    })
 }
 
 /// The same by a socket that is bound to a port before, which asks two servers in turn: the last
