@@ -3,6 +3,7 @@
 //! they like ([`network`]), and look at both ends of the cable.
 
 mod answers;
+mod beside;
 mod capture;
 pub(crate) mod clients;
 pub(crate) mod dns;
@@ -33,6 +34,7 @@ pub(crate) fn tests() -> Vec<Test> {
         tls::TESTS,
         sent::TESTS,
         faults::TESTS,
+        beside::TESTS,
     ]
     .concat()
 }
