@@ -7,7 +7,7 @@ mod trusted;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
     sync::{Arc, atomic::AtomicU64},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -91,7 +91,20 @@ pub(crate) struct Service {
     lookups: mpsc::Receiver<Lookup>,
     lost: Arc<AtomicU64>,
     /// Dropped to end the thread.
-    _stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Service {
+    /// Returns when the thread has ended: what it still opened for the scope's number would be open
+    /// to the next scope that gets it.
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has ended too.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Service {
@@ -128,10 +141,10 @@ impl Service {
             Options { search: system.search, refuse_as_nonexistent, ..Options::default() };
         let resolver = Arc::new(Resolver::new(host, servers, options));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new().name("resolver".into()).spawn(move || {
+        let thread = thread::Builder::new().name("resolver".into()).spawn(move || {
             runtime.block_on(answer(resolver, sockets, &installed, trusted, stopped));
         })?;
-        Ok(Self { lookups, lost, _stop: stop })
+        Ok(Self { lookups, lost, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The next lookup to tell of; `None` when the thread has ended.

@@ -9,6 +9,7 @@ mod code;
 mod container;
 mod copy;
 mod file;
+mod flood;
 mod guard;
 mod machine;
 mod map;
@@ -21,6 +22,7 @@ mod passed;
 mod process;
 mod reach;
 mod serve;
+mod tls;
 mod unix;
 mod uring;
 
@@ -190,6 +192,8 @@ fn perform(line: &str) -> Outcome {
         unix::ACTS,
         serve::ACTS,
         names::ACTS,
+        tls::ACTS,
+        flood::ACTS,
     ];
     let found = tables.iter().flat_map(|table| table.iter()).find(|act| act.0.as_bytes() == name);
     let Some((_, act)) = found else {

@@ -3,26 +3,40 @@
 //! they like ([`network`]), and look at both ends of the cable.
 
 mod answers;
+mod beside;
 mod capture;
 pub(crate) mod clients;
 pub(crate) mod dns;
+mod faults;
 pub(crate) mod hello;
 mod lifetime;
 mod network;
 mod observed;
+mod parts;
 mod reached;
 mod refused;
+mod sent;
 mod servers;
 mod tls;
 mod trial;
-mod zone;
+pub(crate) mod zone;
 
 use crate::harness::Test;
 
 /// All of them, but those with real programs.
 pub(crate) fn tests() -> Vec<Test> {
-    [reached::TESTS, refused::TESTS, answers::TESTS, lifetime::TESTS, observed::TESTS, tls::TESTS]
-        .concat()
+    [
+        reached::TESTS,
+        refused::TESTS,
+        answers::TESTS,
+        lifetime::TESTS,
+        observed::TESTS,
+        tls::TESTS,
+        sent::TESTS,
+        faults::TESTS,
+        beside::TESTS,
+    ]
+    .concat()
 }
 
 /// What most of the tests allow.

@@ -61,10 +61,10 @@ impl Installed {
     ) -> Result<(), NotInstalled> {
         let mut state = self.lock();
         let now = since_boot();
-        if state.entries.len() + addresses.len() > CAPACITY {
+        if !state.has_room(addresses) {
             state.sweep(now);
         }
-        if state.entries.len() + addresses.len() > CAPACITY {
+        if !state.has_room(addresses) {
             return Err(NotInstalled::Full);
         }
         let expires = now.saturating_add(nanoseconds(lifetime));
@@ -85,6 +85,13 @@ impl Installed {
 }
 
 impl State {
+    /// Whether addresses have room, those among them that are open already in their own place.
+    fn has_room(&self, addresses: &[(IpAddr, Vec<Grant>)]) -> bool {
+        let is_new = |address: IpAddr| !self.entries.contains_key(&key(self.scope, address));
+        let new = addresses.iter().filter(|(address, _)| is_new(*address)).count();
+        self.entries.len() + new <= CAPACITY
+    }
+
     fn add(&mut self, address: IpAddr, part: Part, now: u64) -> Result<(), NotInstalled> {
         let key = key(self.scope, address);
         // What ends about now would end the new entry too, at once.

@@ -3,21 +3,13 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket},
-    os::fd::AsRawFd as _,
     thread,
     time::{Duration, Instant},
 };
 
-use super::{
-    Act, Trouble, argument,
-    network::{To, connect},
-    parsed,
-};
+use super::{Act, Trouble, argument, parsed};
 use crate::{
-    names::{
-        dns::{Answer, Question, type_called},
-        hello::hello,
-    },
+    names::dns::{Answer, Question, type_called},
     sys,
 };
 
@@ -32,19 +24,17 @@ pub(super) const ACTS: &[Act] = &[
     ("ask-from-port", ask_from_port),
     ("send-raw", send_raw),
     ("hold", hold),
-    ("tls", tls_hello),
-    ("tls-again", tls_again),
-    ("tls-plain", tls_plain),
 ];
 
 /// How long an answer is waited for that may not come; the resolver takes up to 4.5 seconds.
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How long an address is tried that may not be reached.
-const SHORT: Duration = Duration::from_secs(3);
+pub(super) const SHORT: Duration = Duration::from_secs(3);
 /// How long addresses may stay reachable that an answer of few seconds has led to.
 const LONGEST: Duration = Duration::from_secs(300);
 
-fn word(a: Arguments, index: usize) -> Result<String, Trouble> {
+/// The argument with this number, as text.
+pub(super) fn word(a: Arguments, index: usize) -> Result<String, Trouble> {
     Ok(String::from_utf8_lossy(argument(a, index)?).into_owned())
 }
 
@@ -60,7 +50,7 @@ fn look_up(a: Arguments) -> Done {
 
 /// Where a word leads, which is an address or a name: with the C library's help, in its order.
 /// `4` or `6` leaves only addresses of the family.
-fn places(name: &str, port: u16, family: &str) -> io::Result<Vec<SocketAddr>> {
+pub(super) fn places(name: &str, port: u16, family: &str) -> io::Result<Vec<SocketAddr>> {
     let all = (name, port).to_socket_addrs()?;
     let fits = |at: &SocketAddr| match family {
         "4" => at.is_ipv4(),
@@ -90,13 +80,14 @@ fn reach(a: Arguments) -> Done {
 }
 
 /// Connects, and hears what the server says first.
-fn greeting(at: &SocketAddr) -> io::Result<(TcpStream, String)> {
+pub(super) fn greeting(at: &SocketAddr) -> io::Result<(TcpStream, String)> {
     let mut stream = TcpStream::connect_timeout(at, SHORT)?;
     let said = line(&mut stream)?;
     Ok((stream, said))
 }
 
-fn line(stream: &mut TcpStream) -> io::Result<String> {
+/// What the other end says, up to the end of the line.
+pub(super) fn line(stream: &mut TcpStream) -> io::Result<String> {
     stream.set_read_timeout(Some(PATIENCE))?;
     let mut bytes = Vec::new();
     loop {
@@ -131,10 +122,15 @@ fn exchange(socket: &UdpSocket) -> io::Result<String> {
 /// Asks a name server as `dig` does: way, server, name and type. Says the code, what the records
 /// of the answer hold, what is beside it, and which server the answer is from.
 fn ask(a: Arguments) -> Done {
+    let (bytes, from) = answer(a, &question(a)?)?;
+    said(&bytes, from)
+}
+
+/// What comes back for a question, by a way and from a server.
+pub(super) fn answer(a: Arguments, question: &Question) -> Result<(Vec<u8>, SocketAddr), Trouble> {
     let server = SocketAddr::new(parsed(a, 1)?, 53);
-    let question = question(a)?;
-    let (bytes, from) = match word(a, 0)?.as_str() {
-        "tcp" => by_stream(server, &question)?,
+    Ok(match word(a, 0)?.as_str() {
+        "tcp" => by_stream(server, question)?,
         "udp-connected" => {
             let socket = UdpSocket::bind(any(&server))?;
             socket.connect(server)?;
@@ -144,9 +140,8 @@ fn ask(a: Arguments) -> Done {
             let length = socket.recv(&mut bytes)?;
             (bytes[..length].to_vec(), socket.peer_addr()?)
         }
-        _ => by_datagram(&UdpSocket::bind(any(&server))?, server, &question)?,
-    };
-    said(&bytes, from)
+        _ => by_datagram(&UdpSocket::bind(any(&server))?, server, question)?,
+    })
 }
 
 /// The same by a socket that is bound to a port before, which asks two servers in turn: the last
@@ -258,56 +253,10 @@ fn hold(a: Arguments) -> Done {
     Ok(format!("{text}; asked again: {greeted}"))
 }
 
-fn in_words(result: io::Result<String>) -> String {
+/// What came of an attempt, in words.
+pub(super) fn in_words(result: io::Result<String>) -> String {
     match result {
         Ok(said) => said,
         Err(error) => error.raw_os_error().map_or_else(|| error.to_string(), sys::errno_name),
     }
-}
-
-/// Says hello over TLS: the host to connect to, the port, the name to say (`-` for none), how many
-/// bytes come before it, and the size of the pieces. Says what the server says.
-fn tls_hello(a: Arguments) -> Done {
-    let (host, port, name) = (word(a, 0)?, parsed(a, 1)?, word(a, 2)?);
-    let name = (name != "-").then_some(name.as_str());
-    let bytes = hello(name, parsed(a, 3)?);
-    in_pieces(&host, port, &bytes, parsed(a, 4)?)
-}
-
-/// Says hello with a first name, dissolves the connection, connects the same socket to the same
-/// place again, and says hello with a second name: the host to connect to, the port, the names.
-fn tls_again(a: Arguments) -> Done {
-    let (host, port, first, second) = (word(a, 0)?, parsed(a, 1)?, word(a, 2)?, word(a, 3)?);
-    let places = places(&host, port, "4")?;
-    let to = places.first().ok_or_else(|| Trouble::Other("the name has no address".into()))?;
-    let mut stream = TcpStream::connect(to)?;
-    stream.write_all(&hello(Some(&first), 0))?;
-    let said = line(&mut stream)?;
-    // What a client says next (`client_key_exchange`): its name is settled from here on.
-    stream.write_all(&[22, 3, 3, 0, 4, 16, 0, 0, 0])?;
-    thread::sleep(Duration::from_millis(50));
-    connect(stream.as_raw_fd(), &To::nowhere())?;
-    connect(stream.as_raw_fd(), &To::new(to.ip(), to.port()))?;
-    stream.write_all(&hello(Some(&second), 0))?;
-    Ok(format!("{said}, {}", line(&mut stream)?))
-}
-
-/// Says something that is not TLS.
-fn tls_plain(a: Arguments) -> Done {
-    in_pieces(&word(a, 0)?, parsed(a, 1)?, argument(a, 2)?, usize::MAX)
-}
-
-fn in_pieces(host: &str, port: u16, bytes: &[u8], size: usize) -> Done {
-    let places = places(host, port, "4")?;
-    let to = places.first().ok_or_else(|| Trouble::Other("the name has no address".into()))?;
-    let mut stream = TcpStream::connect_timeout(to, SHORT)?;
-    stream.set_nodelay(true)?;
-    for piece in bytes.chunks(size) {
-        stream.write_all(piece)?;
-        if size < bytes.len() {
-            // Each in a segment of its own.
-            thread::sleep(Duration::from_millis(2));
-        }
-    }
-    Ok(line(&mut stream)?)
 }

@@ -4,6 +4,8 @@
 /// Of a record of the handshake.
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+/// A record that clients send between their messages for old machines on the way.
+const CHANGE_CIPHER_SPEC: u8 = 20;
 /// The number of the extension that names a server, and of one that only makes the message longer.
 const SERVER_NAME: u16 = 0;
 const PADDING: u16 = 21;
@@ -42,16 +44,23 @@ fn extension(number: u16, bytes: &[u8]) -> Vec<u8> {
     [&number.to_be_bytes()[..], &long(bytes)].concat()
 }
 
-/// What a server makes of what it has got so far; `None` if it waits for more.
-pub(super) fn said(bytes: &[u8]) -> Option<String> {
+/// What a server makes of the first message that it has got, and how many bytes it goes on over;
+/// `None` if it waits for more.
+pub(super) fn said(bytes: &[u8]) -> Option<(String, usize)> {
     let (&first, rest) = bytes.split_first()?;
-    if first != HANDSHAKE {
-        return Some("plain text".to_owned());
+    if first != HANDSHAKE && first != CHANGE_CIPHER_SPEC {
+        return Some(("plain text".to_owned(), bytes.len()));
     }
     let length = usize::from(u16::from_be_bytes(rest.get(2..4)?.try_into().ok()?));
     let message = rest.get(4..4 + length)?;
-    let name = server_name(message);
-    Some(format!("hello {}", name.unwrap_or_else(|| "nobody".to_owned())))
+    let said = match (first, message.first()) {
+        (HANDSHAKE, Some(&CLIENT_HELLO)) => {
+            let name = server_name(message);
+            format!("hello {}", name.unwrap_or_else(|| "nobody".to_owned()))
+        }
+        _ => String::new(),
+    };
+    Some((said, 5 + length))
 }
 
 fn server_name(message: &[u8]) -> Option<String> {

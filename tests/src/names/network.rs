@@ -170,6 +170,8 @@ fn open(notes: &Notes) -> io::Result<Capture> {
         "addr add 2606:2800:220:2::2/64 dev rf-there nodad".to_owned(),
         "link set rf-there up".to_owned(),
         "route add local 93.184.216.0/24 dev lo".to_owned(),
+        // Of names that have many addresses.
+        "route add local 20.0.0.0/8 dev lo".to_owned(),
         "route add local 169.254.169.254/32 dev lo".to_owned(),
         "route add local 10.66.0.0/24 dev lo".to_owned(),
         "addr add fd00:ec2::254/128 dev lo nodad".to_owned(),
@@ -183,6 +185,8 @@ fn open(notes: &Notes) -> io::Result<Capture> {
     // Who goes where there is nothing is told so.
     fs::write("/proc/sys/net/ipv4/ip_forward", "1")?;
     fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1")?;
+    // Whoever connects may send content with the first packet: every server takes it (0x403).
+    fs::write("/proc/sys/net/ipv4/tcp_fastopen", "1027")?;
     let capture = Capture::begin()?;
     for at in [public(TRUSTED), public_v6(TRUSTED), public(ROGUE), public(LISTED)] {
         serve_names(at, notes)?;

@@ -46,15 +46,20 @@ pub(super) fn serve_names(at: IpAddr, notes: &Notes) -> io::Result<()> {
     let heard = notes.clone();
     thread::spawn(move || {
         let mut bytes = [0; 2048];
+        let mut held = Some(Vec::new());
         while let Ok((length, from)) = socket.recv_from(&mut bytes) {
             heard.add(false, SocketAddr::new(at, 53), &bytes[..length]);
             let Some(question) = Question::read(&bytes[..length]) else { continue };
-            for answer in zone::answers(&question, at, false) {
-                // Who went away gets no answer.
-                let _ = socket.send_to(&answer, from);
-                // In their order, on a machine with several processors too.
-                thread::sleep(Duration::from_millis(20));
+            if let Some(held) = held.as_mut().filter(|_| zone::is_held(&question, at)) {
+                held.push((question, from));
+                continue;
             }
+            if question.name == zone::RELEASE {
+                for (question, from) in held.take().into_iter().flatten() {
+                    answer(&socket, &question, at, from);
+                }
+            }
+            answer(&socket, &question, at, from);
         }
     });
     let listener = TcpListener::bind((at, 53))?;
@@ -67,6 +72,17 @@ pub(super) fn serve_names(at: IpAddr, notes: &Notes) -> io::Result<()> {
         }
     });
     Ok(())
+}
+
+fn answer(socket: &UdpSocket, question: &Question, at: IpAddr, to: SocketAddr) {
+    for (index, answer) in zone::answers(question, at, false).iter().enumerate() {
+        if index > 0 {
+            // In their order, on a machine with several processors too.
+            thread::sleep(Duration::from_millis(20));
+        }
+        // Who went away gets no answer.
+        let _ = socket.send_to(answer, to);
+    }
 }
 
 fn answer_stream(mut stream: TcpStream, at: IpAddr, notes: &Notes) -> io::Result<()> {
@@ -153,7 +169,7 @@ pub(super) fn serve_udp(at: SocketAddr, notes: &Notes) -> io::Result<()> {
     Ok(())
 }
 
-/// A server of TLS at any address: it says which name the first message has, and nothing else.
+/// A server of TLS at any address: it says which name each first message has, and nothing else.
 pub(super) fn serve_tls(port: u16, notes: &Notes) -> io::Result<()> {
     serve(port, notes, answer_hello)
 }
@@ -169,8 +185,11 @@ fn answer_hello(mut stream: TcpStream, notes: &Notes) -> io::Result<()> {
         }
         notes.add(true, to, &bytes[..length]);
         all.extend(&bytes[..length]);
-        if let Some(said) = hello::said(&all) {
-            writeln!(stream, "{said}")?;
+        while let Some((said, length)) = hello::said(&all) {
+            all.drain(..length);
+            if !said.is_empty() {
+                writeln!(stream, "{said}")?;
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //! since many names share an address.
 
 use super::{
-    network::{Client, Network, public},
+    network::{Client, Network, public, public_v6},
     trial::{Case, Comes, Told, closed, control, expect, govern, observe, same},
 };
 use crate::harness::{Context, Failure, Test, ensure};
@@ -17,13 +17,13 @@ pub(super) const TESTS: &[Test] = &[
 ];
 
 /// Both names are at the same address; the policy has one.
-const POLICY: &str = r#"boundary: 1
+pub(super) const POLICY: &str = r#"boundary: 1
 egress:
   - { host: "one.example.net", ports: [443, 8443] }
 "#;
 
 /// What is said after a connection is refused for its name.
-const TOLD: Told = Told {
+pub(super) const TOLD: Told = Told {
     action: "connect|send",
     reason: "unlisted_server_name|no_server_name",
     shows: "93.184.216.40",
@@ -55,25 +55,25 @@ fn allowed(context: &mut Context) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What is to be cut.
-fn others() -> Vec<Case> {
+/// What is to be cut, over one address family.
+pub(super) fn others(family: &str, told: Told) -> Vec<Case> {
     let mut cases = Vec::new();
     for name in ["two.example.net", "-", "one.example.net.example.com", "xone.example.net"] {
         for (before, size) in [(0, 100_000), (0, 1), (0, 60), (3000, 1000)] {
-            let act = format!("tls one.example.net 443 {name} {before} {size}");
-            cases.push(closed(act, Comes::ToNothing, TOLD));
+            let act = format!("tls one.example.net 443 {name} {before} {size} {family}");
+            cases.push(closed(act, Comes::ToNothing, told));
         }
     }
     for text in ["GET%20/%20HTTP/1.1%0D%0A%0D%0A", "SSH-2.0-x%0D%0A", "%00%00%00%00%00%00%00%00"] {
-        let act = format!("tls-plain one.example.net 443 {text}");
-        cases.push(closed(act, Comes::ToNothing, TOLD));
+        let act = format!("tls-plain one.example.net 443 {text} {family}");
+        cases.push(closed(act, Comes::ToNothing, told));
     }
     cases
 }
 
 fn cut(context: &mut Context) -> Result<(), Failure> {
     let network = Network::make(Client::Namespace)?;
-    let cases = others();
+    let cases = others("4", TOLD);
     control(context, &cases)?;
     let heard = network.notes.take().into_iter().any(|one| !one.bytes.is_empty());
     ensure(heard, || "the control was not heard".to_owned())?;
@@ -100,14 +100,15 @@ fn again(context: &mut Context) -> Result<(), Failure> {
 }
 
 /// Whether a server of TLS got any byte.
-fn is_of_tls(arrival: &super::servers::Arrival) -> bool {
-    arrival.is_tcp && arrival.to.ip() == public(40) && !arrival.bytes.is_empty()
+pub(super) fn is_of_tls(arrival: &super::servers::Arrival) -> bool {
+    let is_shared = [public(40), public_v6(40)].contains(&arrival.to.ip());
+    arrival.is_tcp && is_shared && !arrival.bytes.is_empty()
 }
 
 fn off(context: &mut Context) -> Result<(), Failure> {
     let network = Network::make(Client::Machine)?;
     let policy = POLICY.replace("[443, 8443]", "[443, 8443], tls_name_check: off");
-    let passes: Vec<Case> = others().into_iter().map(Case::unrefused).collect();
+    let passes: Vec<Case> = others("4", TOLD).into_iter().map(Case::unrefused).collect();
     super::trial::enforce(context, &policy, &passes)?;
     drop(network);
     Ok(())
@@ -115,7 +116,7 @@ fn off(context: &mut Context) -> Result<(), Failure> {
 
 fn observed(context: &mut Context) -> Result<(), Failure> {
     let network = Network::make(Client::Machine)?;
-    observe(context, POLICY, &others())?;
+    observe(context, POLICY, &others("4", TOLD))?;
     drop(network);
     Ok(())
 }

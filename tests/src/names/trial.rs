@@ -1,12 +1,14 @@
 //! Acts that are tried without a boundary, where each must come out as its control says, and then
 //! within one.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::{
     act::{Outcome, Report},
     harness::{Context, Failure, ensure},
-    ringfence::{Ended, Run, policy},
+    ringfence::{Ended, Run, Running, policy},
     sys,
 };
 
@@ -131,10 +133,19 @@ pub(super) fn enforce(context: &Context, text: &str, cases: &[Case]) -> Result<E
 /// Tries all within a boundary.
 pub(super) fn govern(context: &Context, text: &str, cases: &[Case]) -> Result<Ended, Failure> {
     let file = policy(context, "policy.yaml", text)?;
-    let acts = acts(cases, "enforce");
-    let ended = Run::acts(context, &acts, false).policy(&file).end()?;
-    judge(cases, &acts, &ended, false)?;
+    let ended = begin(context, cases, &file)?.end()?;
+    judge_enforced(cases, &ended)?;
     Ok(ended)
+}
+
+/// Begins to try all within a boundary.
+pub(super) fn begin(context: &Context, cases: &[Case], file: &Path) -> Result<Running, Failure> {
+    Run::acts(context, &acts(cases, "enforce"), false).policy(file).start()
+}
+
+/// Judges what came of it.
+pub(super) fn judge_enforced(cases: &[Case], ended: &Ended) -> Result<(), Failure> {
+    judge(cases, &acts(cases, "enforce"), ended, false)
 }
 
 /// Tries all in observe mode, where each must succeed and be recorded as what it would come to.

@@ -1,7 +1,7 @@
 //! What the name servers of the test network say. All that a policy of the tests allows lies below
 //! `example.net`; `example.com` is the attacker's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::{
     dns::{A, AAAA, Answer, CNAME, Data, NO_ERROR, NO_SUCH_NAME, Question, Record, TXT},
@@ -17,6 +17,8 @@ pub(super) enum Manner {
     Cut,
     /// Not at all.
     Silent,
+    /// Once it is let go ([`RELEASE`]).
+    Held,
     /// Behind one with another number, which says something else.
     AfterForeign,
     /// With an address that the process must not see, of names that nobody asked for.
@@ -79,6 +81,8 @@ fn entry(name: &str, server: IpAddr) -> Option<Entry> {
         "guessed" => Entry::both(16).manner(Manner::AfterForeign),
         "cut" => Entry::both(17).manner(Manner::Cut),
         "silent" => Entry::both(18).manner(Manner::Silent),
+        "late" => Entry::both(22).manner(Manner::Held),
+        "release" => Entry::both(23),
         "mixed" => Entry::of([inner(), vec![public(19), public_v6(19)]].concat()),
         "rebind" => Entry::of(inner()),
         "v4" => Entry::of(vec![public(20)]),
@@ -91,8 +95,27 @@ fn entry(name: &str, server: IpAddr) -> Option<Entry> {
         "many" => Entry::of((100..130).map(public).collect()),
         "one" | "two" => Entry::both(40),
         "git" | "web" => Entry::of(vec![public(30), public_v6(30)]),
-        _ => return None,
+        other => {
+            let (number, count) = other.strip_prefix("fill")?.split_once('-')?;
+            let number = number.parse().ok()?;
+            let addresses = (0..count.parse().ok()?).map(|nth| filling(number, nth)).collect();
+            Entry { ttl: 3600, ..Entry::of(addresses) }.manner(Manner::Cut)
+        }
     })
+}
+
+/// An address of the name `fill{number}-{count}`, which has as many as it says.
+pub(crate) fn filling(number: u16, nth: u8) -> IpAddr {
+    let [high, low] = number.to_be_bytes();
+    Ipv4Addr::new(20, high, low, nth).into()
+}
+
+/// Asking for this name lets answers go that are held.
+pub(super) const RELEASE: &str = "release.example.net";
+
+/// Whether a question is answered only once that is let go.
+pub(super) fn is_held(question: &Question, server: IpAddr) -> bool {
+    entry(&question.name, server).is_some_and(|entry| entry.manner == Manner::Held)
 }
 
 /// The messages that answer a question, in their order.
@@ -112,7 +135,7 @@ pub(super) fn answers(question: &Question, server: IpAddr, by_tcp: bool) -> Vec<
     let is_v4 = question.record == A;
     let forbidden = if is_v4 { public(FORBIDDEN) } else { public_v6(FORBIDDEN) };
     match entry.manner {
-        Manner::Plain => vec![answer.bytes(question)],
+        Manner::Plain | Manner::Held => vec![answer.bytes(question)],
         Manner::Silent => Vec::new(),
         Manner::Cut if by_tcp => vec![answer.bytes(question)],
         Manner::Cut => {
