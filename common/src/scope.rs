@@ -93,6 +93,19 @@ pub struct Here {
     pub resolver: Resolver,
     /// The scope's number.
     pub scope: u32,
-    /// 1 once the rest has been written: what is attached before that lets nothing through.
-    pub is_set: u32,
+    /// What the scope's policy has for these hooks, of [`on`], so that they need not look into it. 0
+    /// until the rest has been written: what is attached before that lets nothing through.
+    pub on: u32,
+}
+
+/// Bits of [`Here::on`].
+pub mod on {
+    /// The rest has been written.
+    pub const SET: u32 = 1;
+    /// Destinations are governed.
+    pub const EGRESS: u32 = 2;
+    /// Serving is governed.
+    pub const SERVING: u32 = 4;
+    /// A rule is about names, so that connections may have to name their server.
+    pub const NAMES: u32 = 8;
 }

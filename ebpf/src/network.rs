@@ -6,11 +6,11 @@ use aya_ebpf::{
     programs::{LsmContext, SkBuffContext, SockAddrContext},
 };
 use ringfence_common::{
-    Action, Address, Decision, Reason, Verdict,
+    Action, Address, Decision, Image as _, Reason, Verdict,
     egress::{self, Protocol},
     event::Destination,
     resolver::PORT,
-    scope::{Here, LEVEL},
+    scope::{Here, LEVEL, on},
     socket::{self, family},
 };
 
@@ -212,10 +212,8 @@ fn judge_socket(ctx: &SockAddrContext, here: &Here, action: Action, address: Add
     let (port, kind) = unsafe { ((*ctx.sock_addr).user_port, (*ctx.sock_addr).type_) };
     let protocol = if kind == STREAM as u32 { Protocol::Tcp } else { Protocol::Udp };
     let port = u16::from_be(port as u16);
-    let Some(table) = table(here.scope) else { return 0 };
-    let address = table.blurred(address);
     let to_loopback = protocol == Protocol::Tcp && address.is_loopback();
-    if protocol == Protocol::Tcp && server_name::is_checked(&table) {
+    if protocol == Protocol::Tcp && here.on & on::NAMES != 0 {
         // A socket may be connected anew: what the connection before has named is no word for this
         // one.
         installed::forget(redirect::sock(ctx));
@@ -227,6 +225,9 @@ fn judge_socket(ctx: &SockAddrContext, here: &Here, action: Action, address: Add
         // is judged again: a third answer would cost as much as these.
         return 1;
     }
+    let Some(table) = table(here.scope) else { return 0 };
+    let address = table.blurred(address);
+    let to_loopback = table.blur(to_loopback as u64) != 0;
     if is_ordering(action, protocol, port) {
         return 1;
     }
@@ -335,10 +336,10 @@ fn decide_packet(ctx: &SkBuffContext, here: &Here, table: &Table, to: Peer) -> D
 #[cgroup_skb]
 pub fn egress(ctx: SkBuffContext) -> i32 {
     let Some(here) = scopes::here() else { return 0 };
-    let Some(table) = table(here.scope) else { return 0 };
-    if !egress::governs(&table) {
+    if here.on & on::EGRESS == 0 {
         return 1;
     }
+    let Some(table) = table(here.scope) else { return 0 };
     judge_packet(&ctx, here, &table)
         .unwrap_or_else(|_| answer(here, socket::decide(&table, 0, 0, 0), NOWHERE))
 }

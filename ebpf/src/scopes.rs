@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::{btf_map, map},
     maps::{Array, HashMap},
 };
-use ringfence_common::scope::{Here, LEVEL, MAX_SCOPES, PARENT_LEVEL, Scope};
+use ringfence_common::scope::{Here, LEVEL, MAX_SCOPES, PARENT_LEVEL, Scope, on};
 
 use crate::kernel::{offset, read_u64, reads_by_cast, typed, typed_u32};
 
@@ -59,7 +59,7 @@ pub(crate) fn here() -> Option<&'static Here> {
     // SAFETY: the loader puts the map's address here. The helper always yields the storage of the
     // cgroup that the program is attached to, which only the agent writes, before it is used.
     let here = unsafe { &*bpf_get_local_storage(map, 0).cast::<Here>() };
-    (here.is_set != 0).then_some(here)
+    (here.on & on::SET != 0).then_some(here)
 }
 
 /// A scope.

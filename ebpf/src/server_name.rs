@@ -15,9 +15,8 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 use ringfence_common::{
-    Action, Decision, Image as _, Reason, Verdict,
-    image::header,
-    scope::Here,
+    Action, Decision, Reason, Verdict,
+    scope::{Here, on},
     server_name::{Check, Progress, Stream, nameless},
     tls::Bytes,
 };
@@ -125,16 +124,10 @@ impl Stream for Content {
     }
 }
 
-/// Whether the policy has a rule about names: its automaton has a state beside the dead one.
-#[inline(always)]
-pub(crate) fn is_checked(table: &Table) -> bool {
-    table.word(header::NAME_STATE_COUNT).is_none_or(|states| states > 1)
-}
-
 /// Judges a packet of TCP: 1 lets it go on.
 #[inline(always)]
 pub(crate) fn judge(ctx: &SkBuffContext, here: &Here, table: &Table, packet: Packet) -> i32 {
-    if !is_checked(table) {
+    if here.on & on::NAMES == 0 {
         return 1;
     }
     let Some(sock) = socket(ctx) else { return 1 };

@@ -15,7 +15,7 @@ use ringfence_common::{
     Action, Address, Image as _, Verdict,
     egress::Protocol,
     layout::ABSENT,
-    scope::LEVEL,
+    scope::{LEVEL, on},
     serving,
     socket::{self, family},
 };
@@ -133,10 +133,10 @@ fn is_own_sender(ctx: &SkBuffContext, own: u64, from: Peer, to: (Address, u16)) 
 #[cgroup_skb]
 pub fn ingress(ctx: SkBuffContext) -> i32 {
     let Some(here) = scopes::here() else { return 0 };
-    let Some(table) = table(here.scope) else { return 0 };
-    if !serving::governs(&table) {
+    if here.on & on::SERVING == 0 {
         return 1;
     }
+    let Some(table) = table(here.scope) else { return 0 };
     let (from, to) = match arrival(&ctx, &table) {
         Ok(None) => return 1,
         Ok(Some(arrival)) => arrival,

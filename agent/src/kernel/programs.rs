@@ -9,8 +9,10 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapData, RingBuf};
 use ringfence_common::{
     content::{Key, Pin},
-    egress, installed,
-    scope::{About, Here, MAX_SCOPES, NAME_BYTES, Resolver, Scope},
+    egress,
+    image::{Image as _, header},
+    installed,
+    scope::{About, Here, MAX_SCOPES, NAME_BYTES, Resolver, Scope, on},
     serving,
 };
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
@@ -43,6 +45,17 @@ pub(crate) struct Loaded<'a> {
     pub(crate) resolver: [u16; 2],
     /// What people may want to know of it.
     pub(crate) about: About,
+}
+
+/// What a policy has for the hooks of a control group.
+fn on(image: &[u8]) -> u32 {
+    // Its automaton has a state beside the dead one.
+    let has_names = image.word(header::NAME_STATE_COUNT).is_none_or(|states| states > 1);
+    let part = |is_on: bool, bit: u32| if is_on { bit } else { 0 };
+    on::SET
+        | part(egress::governs(image), on::EGRESS)
+        | part(serving::governs(image), on::SERVING)
+        | part(has_names, on::NAMES)
 }
 
 impl Loaded<'_> {
@@ -147,7 +160,7 @@ impl Programs {
         }
         if policy.has_network() {
             self.set.attach_network(number, cgroup.open()?)?;
-            let here = Here { cgroup: cgroup.id, resolver, scope: number, is_set: 1 };
+            let here = Here { cgroup: cgroup.id, resolver, scope: number, on: on(policy.image) };
             sys::set(self.maps.here.fd(), &cgroup.id.to_ne_bytes(), here.as_bytes())
                 .context("telling the control group's hooks")?;
         }
