@@ -66,17 +66,17 @@ impl Ownership {
     ///
     /// When the lock cannot be made.
     pub(crate) fn take(scope: &str) -> Result<Option<Self>> {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(LOCKS).context(LOCKS)?;
         let path = Path::new(LOCKS).join(format!("{scope}.lock"));
         loop {
-            let lock = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .mode(0o600)
-                .open(&path)
-                .with_context(|| path.display().to_string())?;
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700).create(LOCKS).context(LOCKS)?;
+            let mut options = File::options();
+            options.create(true).truncate(false).write(true).mode(0o600);
+            let lock = match options.open(&path) {
+                // Whoever gives the last name back takes the folder away, perhaps just now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened.with_context(|| path.display().to_string())?,
+            };
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
