@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File},
     io,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -77,6 +80,30 @@ impl Cgroup {
         Ok(Self { name: format!("/{PARENT}/{scope}"), path, id, parent })
     }
 
+    /// The cgroup of that name, made unless it is there.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub(crate) fn ensure(scope: &str) -> Result<Self> {
+        let root = hierarchy()?;
+        let parent = root.join(PARENT);
+        let path = parent.join(scope);
+        fs::create_dir_all(&path).with_context(|| path.display().to_string())?;
+        let id = fs::metadata(&path)?.ino();
+        let parent = fs::metadata(&parent)?.ino();
+        Ok(Self { name: format!("/{PARENT}/{scope}"), path, id, parent })
+    }
+
+    /// Moves a process into it.
+    ///
+    /// # Errors
+    ///
+    /// The system call's.
+    pub(crate) fn take_in(&self, process: u32) -> io::Result<()> {
+        fs::write(self.path.join("cgroup.procs"), process.to_string())
+    }
+
     /// Opens the folder, for attaching programs.
     ///
     /// # Errors
@@ -93,6 +120,15 @@ impl Cgroup {
     /// The system call's.
     pub(crate) fn entrance(&self) -> io::Result<File> {
         File::options().write(true).open(self.path.join("cgroup.procs"))
+    }
+
+    /// Has no process in it or below run any more. It can still be ended.
+    ///
+    /// # Errors
+    ///
+    /// The system call's.
+    pub(crate) fn freeze(&self) -> io::Result<()> {
+        fs::write(self.path.join("cgroup.freeze"), "1")
     }
 
     /// Ends every process in it and in the cgroups below.
@@ -114,9 +150,38 @@ impl Cgroup {
     }
 }
 
+/// Opens the folder of a cgroup by its identifier.
+///
+/// # Errors
+///
+/// When it is gone.
+pub(crate) fn open_by_id(id: u64) -> Result<OwnedFd> {
+    /// `struct file_handle` (`linux/fs.h`) with room for a cgroup's.
+    #[repr(C)]
+    struct Handle {
+        bytes: u32,
+        kind: i32,
+        id: [u8; 8],
+    }
+    /// `FILEID_KERNFS` (`linux/exportfs.h`).
+    const KERNFS: i32 = 0xfe;
+    let root = File::open(hierarchy()?)?;
+    let mut handle = Handle { bytes: 8, kind: KERNFS, id: id.to_ne_bytes() };
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: the handle is a live structure of the form that the call reads, with as many bytes
+    // as it says.
+    let folder =
+        unsafe { libc::open_by_handle_at(root.as_raw_fd(), (&raw mut handle).cast(), flags) };
+    if folder < 0 {
+        return Err(io::Error::last_os_error()).context("opening a cgroup by its identifier");
+    }
+    // SAFETY: the descriptor is new, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(folder) })
+}
+
 /// Checks that this is the root of the kernel's hierarchy, by depth below which the programs find
 /// a scope's cgroup: a container may see only a part of it.
-fn check_root(root: &Path) -> Result<()> {
+pub(crate) fn check_root(root: &Path) -> Result<()> {
     // The true root has no cgroup.type file.
     if root.join("cgroup.type").exists() {
         bail!(
@@ -143,6 +208,22 @@ pub(crate) fn existing() -> Vec<(String, PathBuf)> {
 pub(crate) fn name(path: &Path) -> Option<String> {
     let scope = path.file_name()?.to_string_lossy();
     Some(format!("/{PARENT}/{scope}"))
+}
+
+/// The folder of a cgroup by its identifier.
+///
+/// # Errors
+///
+/// When it is gone.
+pub(crate) fn folder_by_id(id: u64) -> Result<PathBuf> {
+    let folder = open_by_id(id)?;
+    Ok(fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd()))?)
+}
+
+/// The path of a cgroup from the root of the hierarchy, by its folder.
+pub(crate) fn path_of(folder: &Path) -> Option<String> {
+    let inside = folder.strip_prefix(hierarchy().ok()?).ok()?;
+    Some(format!("/{}", inside.display()))
 }
 
 /// Removes the folder of all scopes if there are none: one that was killed while it was made

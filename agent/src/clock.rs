@@ -12,6 +12,18 @@ pub(crate) fn since_boot() -> u64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
+/// Microseconds of `CLOCK_MONOTONIC`, as the service manager wants them.
+pub(crate) fn monotonic_microseconds() -> i128 {
+    let time = clock_gettime(ClockId::Monotonic);
+    i128::from(time.tv_sec) * 1_000_000 + i128::from(time.tv_nsec) / 1000
+}
+
+/// The day by the calendar of UTC, as `2026-11-22`.
+pub(crate) fn today() -> String {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    now.split('T').next().unwrap_or_default().to_owned()
+}
+
 /// Puts the kernel's clock and the calendar's together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {

@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+pub(crate) mod agent;
 pub(crate) mod detach;
 pub(crate) mod doctor;
 pub(crate) mod policy;

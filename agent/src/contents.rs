@@ -35,7 +35,7 @@ const OVERLAY: i64 = 0x794c_7630;
 ///
 /// When a file has another content, or its content cannot be told. What is wrong is told first,
 /// each with its rule's place. Where a rule only observes, that is a warning.
-pub(crate) fn measure(tables: &Tables) -> Result<Vec<(Key, Pin)>> {
+pub(crate) fn measure(tables: &Tables, tell: &mut dyn FnMut(String)) -> Result<Vec<(Key, Pin)>> {
     let mut entries: Vec<(Key, Pin)> = Vec::new();
     let mut is_refused = false;
     for pin in &tables.pins {
@@ -48,12 +48,14 @@ pub(crate) fn measure(tables: &Tables) -> Result<Vec<(Key, Pin)>> {
                 entries.extend([rule, ANY_RULE].map(|rule| (Key { rule, ..key }, found)));
             }
             Ok(None) => {
-                tell!("ringfence: warning: {place}: {path} is not there, and will not be executed");
+                tell(format!(
+                    "ringfence: warning: {place}: {path} is not there, and will not be executed"
+                ));
             }
             Err(error) => {
                 let is_refusal = pin.refusal == Verdict::Deny;
                 let severity = if is_refusal { "error" } else { "warning" };
-                tell!("ringfence: {severity}: {place}: {path}: {error:#}");
+                tell(format!("ringfence: {severity}: {place}: {path}: {error:#}"));
                 is_refused |= is_refusal;
             }
         }
@@ -117,7 +119,7 @@ fn measure_one(pin: &compile::Pin) -> Result<Option<(Key, Pin)>> {
         is_sealed: is_sealed.into(),
         refusal: 0,
     };
-    Ok(Some((Key { device, rule: ANY_RULE, inode: number, scope: 0, spare: 0 }, found)))
+    Ok(Some((Key { device, rule: ANY_RULE, inode: number, scope: 0, generation: 0 }, found)))
 }
 
 fn compare(what: &str, expected: &[u8; 32], found: &[u8; 32]) -> Result<()> {

@@ -1,15 +1,21 @@
 //! The kernel side, as seen from user space: what the kernel offers, and the programs in it.
 
 pub(crate) mod btf;
+mod handover;
 pub(crate) mod hooks;
 pub(crate) mod inode;
+pub(crate) mod maps;
 pub(crate) mod members;
 pub(crate) mod object;
 pub(crate) mod probe;
 pub(crate) mod programs;
 pub(crate) mod ring;
+pub(crate) mod selection;
+pub(crate) mod sequence;
 pub(crate) mod set;
 mod settings;
+pub(crate) mod shared;
 pub(crate) mod survey;
 pub(crate) mod symbols;
 pub(crate) mod sys;
+mod upkeep;

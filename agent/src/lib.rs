@@ -1,3 +1,4 @@
 //! The parts of `ringfence` that benchmarks and fuzz targets use too.
 
+pub mod pods;
 pub mod resolver;

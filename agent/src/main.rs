@@ -19,18 +19,21 @@ macro_rules! say {
 
 mod about;
 mod audit;
+mod budgets;
 mod cgroup;
 mod clock;
 mod command;
 mod contents;
 mod kernel;
 mod launch;
+mod machine;
 mod names;
 mod policies;
 mod reset;
 mod resolve;
 mod scope;
 mod scopes;
+mod service;
 mod status;
 mod user;
 
@@ -50,6 +53,10 @@ struct Arguments {
 enum Command {
     /// Govern one command and everything that it starts.
     Run(command::run::RunArguments),
+    /// Keep the scopes of a configuration in force, until and beyond its own end.
+    Agent(command::agent::AgentArguments),
+    /// Have the running agent read its configuration and policies anew.
+    Reload(command::agent::ControlArguments),
     /// Validate policies, and ask what they decide.
     #[command(subcommand)]
     Policy(command::policy::PolicyCommand),
@@ -57,7 +64,8 @@ enum Command {
     Doctor(command::doctor::DoctorArguments),
     /// Tell of the scopes that are in force on this machine.
     Status(command::status::StatusArguments),
-    /// Remove what runs that were killed left behind; commands that still run are ended.
+    /// Remove what the agent has left in force, and what runs that were killed left behind, whose
+    /// commands are ended.
     Detach,
 }
 
@@ -68,6 +76,8 @@ fn main() -> ExitCode {
     let is_run = matches!(arguments.command, Command::Run(_));
     let result = match arguments.command {
         Command::Run(arguments) => command::run::run(&arguments),
+        Command::Agent(arguments) => command::agent::run(&arguments),
+        Command::Reload(arguments) => command::agent::reload(&arguments),
         Command::Policy(command) => command::policy::run(command),
         Command::Doctor(arguments) => command::doctor::run(&arguments),
         Command::Status(arguments) => command::status::run(&arguments),

@@ -1,12 +1,15 @@
 //! The gated resolver of one scope: its sockets, its thread, and what it tells.
 
+mod counts;
 mod host;
 mod installed;
+mod rules;
 mod trusted;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    task::{Context, Poll},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -18,16 +21,18 @@ use ringfence_common::{
     Verdict, egress, installed as layout,
     resolver::{Asker, Named},
 };
-use ringfence_policy::{Place, compile::Tables, grants::Book};
+use ringfence_policy::compile::Tables;
 use tokio::{
     sync::{mpsc, oneshot},
     time::MissedTickBehavior,
 };
 
-use crate::{kernel::programs::NameMaps, policies::Policy};
+use crate::kernel::programs::NameMaps;
+pub(crate) use counts::Counts;
 use host::Host;
 pub(crate) use host::Lookup;
 use installed::Installed;
+pub(crate) use rules::Rules;
 use trusted::Trusted;
 
 /// The kernel's table of addresses that names stand for.
@@ -90,6 +95,10 @@ fn pair(address: IpAddr) -> std::io::Result<(UdpSocket, TcpListener)> {
 pub(crate) struct Service {
     lookups: mpsc::Receiver<Lookup>,
     lost: Arc<AtomicU64>,
+    counts: Arc<Counts>,
+    resolver: Arc<Resolver<Host>>,
+    installed: Arc<Installed>,
+    trusted: Arc<Mutex<Trusted>>,
     /// Dropped to end the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -116,40 +125,74 @@ impl Service {
     pub(crate) fn start(
         sockets: Sockets,
         NameMaps { scope, addresses, askers }: NameMaps,
-        policy: &'static Policy,
+        rules: Arc<Rules>,
         refuse_as_nonexistent: bool,
+        counts: Counts,
     ) -> Result<Self> {
-        let (boundaries, tables) = (&policy.boundaries, &policy.tables);
-        let (trusted, system) = Trusted::read(boundaries, tables)?;
+        let (trusted, system) = Trusted::read(rules.policy())?;
         let servers = trusted.servers(&system);
         let (tell, lookups) = mpsc::channel(WAITING);
         let (stop, stopped) = oneshot::channel();
         let lost = Arc::new(AtomicU64::new(0));
-        let installed = Arc::new(Installed::new(scope, addresses));
+        let counts = Arc::new(counts);
+        let installed = Arc::new(Installed::new(scope, addresses, Arc::clone(&rules)));
         let host = Host {
-            image: &tables.image,
-            tables,
-            book: Book::new(boundaries, tables),
-            defaults: defaults(tables),
+            rules: Mutex::new(rules),
             installed: Arc::clone(&installed),
             scope,
             askers,
             tell,
             lost: Arc::clone(&lost),
+            counts: Arc::clone(&counts),
         };
         let options =
             Options { search: system.search, refuse_as_nonexistent, ..Options::default() };
         let resolver = Arc::new(Resolver::new(host, servers, options));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let trusted = Arc::new(Mutex::new(trusted));
+        let (trusted_there, resolver_there) = (Arc::clone(&trusted), Arc::clone(&resolver));
+        let installed_there = Arc::clone(&installed);
         let thread = thread::Builder::new().name("resolver".into()).spawn(move || {
-            runtime.block_on(answer(resolver, sockets, &installed, trusted, stopped));
+            let trusted = &*trusted_there;
+            runtime.block_on(answer(resolver_there, sockets, &installed_there, trusted, stopped));
         })?;
-        Ok(Self { lookups, lost, stop: Some(stop), thread: Some(thread) })
+        let (stop, thread) = (Some(stop), Some(thread));
+        Ok(Self { lookups, lost, counts, resolver, installed, trusted, stop, thread })
+    }
+
+    /// Makes ready for other rules: what they open is open as soon as the kernel has them.
+    pub(crate) fn prepare(&self, rules: &Arc<Rules>) {
+        self.installed.prepare(rules);
+    }
+
+    /// The kernel has the rules that were made ready for.
+    ///
+    /// # Errors
+    ///
+    /// When the system's file of name servers cannot be read: the servers are those of before.
+    pub(crate) fn commit(&self, rules: Arc<Rules>) -> Result<()> {
+        self.installed.commit();
+        let read = Trusted::read(rules.policy());
+        self.resolver.host().replace(rules);
+        let (trusted, system) = read?;
+        self.resolver.set_servers(trusted.servers(&system));
+        *self.trusted.lock().unwrap_or_else(PoisonError::into_inner) = trusted;
+        Ok(())
+    }
+
+    /// The kernel has not got them, and will not.
+    pub(crate) fn abandon(&self) {
+        self.installed.abandon();
     }
 
     /// The next lookup to tell of; `None` when the thread has ended.
     pub(crate) async fn next(&mut self) -> Option<Lookup> {
         self.lookups.recv().await
+    }
+
+    /// The same, for who waits for other things beside it.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Lookup>> {
+        self.lookups.poll_recv(context)
     }
 
     /// Takes the lookups that wait to be told.
@@ -160,6 +203,16 @@ impl Service {
     /// How many lookups could not be told so far.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// What it has decided so far.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// How many addresses are open.
+    pub(crate) fn addresses(&self) -> usize {
+        self.installed.len()
     }
 }
 
@@ -172,7 +225,7 @@ async fn answer(
     resolver: Arc<Resolver<Host>>,
     sockets: Sockets,
     installed: &Installed,
-    mut trusted: Trusted,
+    trusted: &Mutex<Trusted>,
     stopped: oneshot::Receiver<()>,
 ) {
     let originals = |resolver: &Arc<Resolver<Host>>| {
@@ -195,7 +248,8 @@ async fn answer(
         loop {
             ticks.tick().await;
             installed.sweep();
-            if let Some(servers) = trusted.changed() {
+            let changed = trusted.lock().unwrap_or_else(PoisonError::into_inner).changed();
+            if let Some(servers) = changed {
                 resolver.set_servers(servers);
             }
         }
@@ -209,12 +263,6 @@ async fn answer(
     if let Some(error) = failed {
         tell!("ringfence: names can no longer be looked up: {error}; enforcement goes on");
     }
-}
-
-/// Where the lists stand that have nothing to say of a destination.
-fn defaults(tables: &Tables) -> Vec<Place> {
-    let defaults = tables.rules.iter().filter(|rule| rule.is_default);
-    defaults.map(|rule| rule.place.clone()).collect()
 }
 
 /// What a refusal is in the mode of the policy.

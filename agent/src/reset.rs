@@ -122,6 +122,30 @@ fn reset(port: u16, to: &Destination) -> io::Result<()> {
     Ok(())
 }
 
+/// Ends a connection between these addresses, which are of one family.
+///
+/// # Errors
+///
+/// When there is none, or the kernel refuses.
+pub(crate) fn connection(local: SocketAddr, remote: SocketAddr) -> io::Result<()> {
+    let socket = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        Some(netlink::SOCK_DIAG),
+    )?;
+    let id = Id {
+        local_port: local.port().to_be_bytes(),
+        remote_port: remote.port().to_be_bytes(),
+        local: words(local.ip()),
+        remote: words(remote.ip()),
+        interface: 0,
+        cookie: NO_COOKIE,
+    };
+    let family = if remote.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    destroy(&socket, family, id)
+}
+
 /// An address in as many words as it has, the rest 0.
 fn words(address: IpAddr) -> [u8; 16] {
     match address {

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    budgets::WallClock,
     cgroup::Cgroup,
     kernel::{
         programs::{Channels, Loaded, Programs},
@@ -32,7 +33,7 @@ impl Scope {
         };
         let _machine = Ownership::of_machine()?;
         let set = Set::of_this_build(&scopes::sets(), policy.image.len())?;
-        set.load(policy.has_network())?;
+        set.load(&policy.parts())?;
         let placed = place(&set, name, policy);
         if placed.is_err() && set.is_unused().unwrap_or(false) {
             // Told is the first error; the next start tries again.
@@ -49,6 +50,22 @@ impl Scope {
     /// When that cannot be told for certain.
     pub(crate) fn end(&self) -> Result<()> {
         self.programs.members().end(|| self.cgroup.end())
+    }
+
+    /// Its budget of time.
+    pub(crate) const fn wall_clock(&self) -> Option<WallClock> {
+        self.programs.wall_clock()
+    }
+
+    /// Ends every process at once, since its time is over: none of them sees another end.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be told for certain.
+    pub(crate) fn end_in_time(&self) -> Result<()> {
+        // What cannot be frozen is ended all the same.
+        let _ = self.cgroup.freeze();
+        self.end()
     }
 
     /// How many events the kernel had no room for so far.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use ringfence_common::scope::kind;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{
@@ -24,6 +25,8 @@ const BPFFS_MAGIC: u64 = 0xcafe_4a11;
 const LOCKS: &str = "/run/ringfence";
 /// The name of the machine's lock, which no scope can have.
 const MACHINE: &str = ".machine";
+/// The name of the agent's lock: there is one agent on a machine.
+const AGENT: &str = ".agent";
 /// How long a name is waited for that another process has.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -112,6 +115,15 @@ impl Ownership {
         }
     }
 
+    /// Takes the agent's place on this machine, or `None` when another has it.
+    ///
+    /// # Errors
+    ///
+    /// When the lock cannot be made.
+    pub(crate) fn of_agent() -> Result<Option<Self>> {
+        Self::take_in_time(AGENT)
+    }
+
     /// Takes a scope's name as [`Self::take`] does, and waits a little where another process has
     /// it: one that starts looks for what others left, and holds each name that it finds for a
     /// moment, the name of one that starts beside it too.
@@ -156,6 +168,15 @@ pub(crate) fn is_owned(scope: &str) -> Result<bool> {
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
         Err(error) => Err(error).with_context(|| path.display().to_string()),
     }
+}
+
+/// Whether an agent runs on this machine.
+///
+/// # Errors
+///
+/// When its lock cannot be read.
+pub(crate) fn is_agent_there() -> Result<bool> {
+    is_owned(AGENT)
 }
 
 /// A scope whose owner is gone.
@@ -231,17 +252,22 @@ pub(crate) fn orphans() -> Result<Vec<Orphan>> {
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     };
     let mut names: Vec<String> = cgroup::existing().into_iter().map(|(name, _)| name).collect();
+    // Those of the long-running agent stay in force without it.
+    let mut kept = Vec::new();
     for set in Set::all(&sets()) {
         // One that is being removed just now has none.
         let scopes = set.open().and_then(|maps| maps.scopes()).unwrap_or_default();
-        names.extend(scopes.iter().map(|(_, scope)| scope.name().to_owned()));
+        for (_, scope) in &scopes {
+            let list = if scope.kind == kind::SERVICE { &mut kept } else { &mut names };
+            list.push(scope.name().to_owned());
+        }
     }
     names.extend(
         listed(Path::new(LOCKS))
             .into_iter()
             .filter_map(|file| file.strip_suffix(".lock").map(str::to_owned)),
     );
-    names.retain(|name| is_name(name));
+    names.retain(|name| is_name(name) && !kept.contains(name));
     names.sort();
     names.dedup();
     let mut orphans = vec![];

@@ -12,21 +12,25 @@ use anyhow::Result;
 use ringfence_common::{
     content::MAX_PINS,
     installed::MAX_SCOPE_ENTRIES,
-    scope::{About, ENFORCES, OBSERVES, Resolver, Scope},
+    scope::{About, ENFORCES, OBSERVES, Resolver, Scope, kind},
 };
 use ringfence_policy::boundary::hexadecimal;
 use serde::Serialize;
 
 use crate::{
-    about, cgroup,
+    about,
+    budgets::{self, Budget},
+    cgroup,
     clock::{Clock, since_boot},
     kernel::survey::{self, Place, Survey},
-    scopes,
+    scopes, service,
 };
 
 /// What is in force on this machine.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Status {
+    /// What the long-running agent says of itself; `None` when none answers.
+    pub(crate) agent: Option<serde_json::Value>,
     /// By name.
     pub(crate) scopes: Vec<ScopeStatus>,
     /// Cgroups among those of scopes that have processes, and are of no scope: nothing is known to
@@ -43,8 +47,13 @@ pub(crate) struct Status {
 pub(crate) struct ScopeStatus {
     /// Its name.
     pub(crate) scope: String,
-    /// Its cgroup, from the root of the hierarchy; `None` when that is gone.
+    /// Who keeps it.
+    pub(crate) kind: Kind,
+    /// Its cgroup, from the root of the hierarchy; `None` when that is gone, and for a scope of the
+    /// long-running agent.
     pub(crate) cgroup: Option<String>,
+    /// All of its cgroups.
+    pub(crate) cgroups: Vec<String>,
     /// How far it is.
     pub(crate) state: State,
     /// Whether the process that brought it into force is gone.
@@ -55,6 +64,8 @@ pub(crate) struct ScopeStatus {
     pub(crate) mode: Mode,
     /// SHA-256 of the policy image, as in events.
     pub(crate) policy: String,
+    /// Policies that it had before this one.
+    pub(crate) generation: u32,
     /// The file of the policy's first document.
     pub(crate) policy_file: String,
     /// Documents of the policy.
@@ -65,8 +76,14 @@ pub(crate) struct ScopeStatus {
     pub(crate) age_seconds: Option<u64>,
     /// Its processes.
     pub(crate) tasks: Tasks,
+    /// Events so far: the number of the last one.
+    pub(crate) events: u64,
     /// Events that the kernel had no room for.
     pub(crate) events_lost: u64,
+    /// What its policy lets it use up, and what of that is used.
+    pub(crate) budgets: Vec<Budget>,
+    /// Decisions that were told since the agent began; `None` where that is not known.
+    pub(crate) decisions: Option<serde_json::Value>,
     /// How full its tables are.
     pub(crate) tables: Tables,
     /// The ports of its resolver.
@@ -78,6 +95,16 @@ pub(crate) struct ScopeStatus {
     pub(crate) number: u32,
     /// Bytes of the maps of its own, where the kernel counts them.
     pub(crate) memory_bytes: Option<u64>,
+}
+
+/// Who keeps a scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    /// A `ringfence run`, with whose command it ends.
+    Run,
+    /// The long-running agent. It stays when the agent ends.
+    Service,
 }
 
 /// A cgroup with processes where a scope's should be.
@@ -184,7 +211,8 @@ pub(crate) struct SetStatus {
 /// # Errors
 ///
 /// When a scope's lock cannot be read.
-pub(crate) fn gather() -> Result<Status> {
+pub(crate) fn gather(control: &Path) -> Result<Status> {
+    let is_agent_there = scopes::is_agent_there()?;
     let cgroups = cgroup::existing().into_iter().filter_map(|(_, path)| {
         let id = fs::metadata(&path).ok()?.ino();
         Some((id, path))
@@ -195,10 +223,19 @@ pub(crate) fn gather() -> Result<Status> {
     for survey in survey::all(&scopes::sets()) {
         status.sets.push(set(&survey));
         for place in survey.places.iter().flatten() {
+            for id in &place.groups {
+                strays.remove(id);
+            }
             strays.remove(&place.scope.cgroup);
-            let is_owned = scopes::is_owned(place.scope.name())?;
+            let is_owned = match place.scope.kind {
+                kind::SERVICE => is_agent_there,
+                _ => scopes::is_owned(place.scope.name())?,
+            };
             status.scopes.push(scope(place, is_owned, &survey.name, &around));
         }
+    }
+    if is_agent_there {
+        ask_agent(control, &mut status);
     }
     for folder in strays.values() {
         status.strays.extend(stray(folder)?);
@@ -210,6 +247,24 @@ pub(crate) fn gather() -> Result<Status> {
     // Unknown altogether as soon as a part is.
     status.memory_bytes = own.chain(shared).sum();
     Ok(status)
+}
+
+/// Asks the agent for what only it knows. One that does not answer is one that does not say.
+fn ask_agent(control: &Path, status: &mut Status) {
+    let answer = service::ask(control, service::Command::Status);
+    let Some(mut agent) = answer.ok().and_then(|answer| answer.status) else { return };
+    let Some(serde_json::Value::Object(mut decisions)) =
+        agent.get_mut("decisions").map(serde_json::Value::take)
+    else {
+        return;
+    };
+    if let Some(agent) = agent.as_object_mut() {
+        agent.remove("decisions");
+    }
+    for scope in status.scopes.iter_mut().filter(|scope| scope.kind == Kind::Service) {
+        scope.decisions = decisions.remove(&scope.scope);
+    }
+    status.agent = Some(agent);
 }
 
 /// What a scope is seen by.
@@ -224,11 +279,15 @@ struct Around {
 fn scope(place: &Place, is_owned: bool, set: &str, around: &Around) -> ScopeStatus {
     let Scope { cgroup, resolver, about, .. } = place.scope;
     let folder = around.cgroups.get(&cgroup);
+    let folders: Vec<PathBuf> =
+        place.groups.iter().filter_map(|id| cgroup::folder_by_id(*id).ok()).collect();
     let is_begun = about.since != 0;
     let pieces = about::text(&about.pieces);
     ScopeStatus {
         scope: place.scope.name().to_owned(),
+        kind: if place.scope.kind == kind::SERVICE { Kind::Service } else { Kind::Run },
         cgroup: folder.and_then(|folder| cgroup::name(folder)),
+        cgroups: folders.iter().filter_map(|folder| cgroup::path_of(folder)).collect(),
         state: match (is_begun, place.scope.closing) {
             (false, _) => State::Starting,
             (true, 0) => State::InForce,
@@ -238,12 +297,22 @@ fn scope(place: &Place, is_owned: bool, set: &str, around: &Around) -> ScopeStat
         pid: about.process,
         mode: mode(&about),
         policy: format!("sha256:{}", hexadecimal(&about.policy)),
+        generation: place.generation,
         policy_file: about::text(&about.document),
         policy_files: about.documents,
         since: is_begun.then(|| around.clock.wall(about.since)),
         age_seconds: is_begun.then(|| around.now.saturating_sub(about.since) / 1_000_000_000),
-        tasks: tasks(place, folder.map(|folder| folder.as_path())),
+        tasks: tasks(place, &folders),
+        events: place.events,
         events_lost: place.lost,
+        budgets: place
+            .budgets
+            .as_ref()
+            .filter(|_| is_begun)
+            .map_or_else(Vec::new, |(limits, used)| {
+                budgets::listed(limits, used, around.now.saturating_sub(about.since))
+            }),
+        decisions: None,
         tables: Tables {
             addresses: Fill { entries: place.addresses, capacity: MAX_SCOPE_ENTRIES },
             programs: Fill { entries: place.contents, capacity: MAX_PINS },
@@ -283,8 +352,8 @@ fn ports(resolver: Resolver) -> Option<Ports> {
 }
 
 /// Those in the cgroup, labelled or not yet, and those with the label elsewhere.
-fn tasks(place: &Place, folder: Option<&Path>) -> Tasks {
-    let inside = folder.map(cgroup::processes).unwrap_or_default();
+fn tasks(place: &Place, folders: &[PathBuf]) -> Tasks {
+    let inside: Vec<u32> = folders.iter().flat_map(|folder| cgroup::processes(folder)).collect();
     let is_outside = |process: u32| !inside.contains(&process);
     let labelled = place.labelled.iter().map(|process| process.as_raw_nonzero().get());
     let outside = labelled.filter(|process| is_outside(process.cast_unsigned())).count();

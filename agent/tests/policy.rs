@@ -177,7 +177,7 @@ fn every_language_has_a_schema() {
 
 #[test]
 fn the_schema_of_each_language_is_printed_as_json() {
-    for dialect in ["sec0", "secai", "agent", "boundary"] {
+    for dialect in ["sec0", "secai", "agent", "boundary", "configuration"] {
         let output = policy(&["schema", dialect], &[]);
         assert_eq!(code(&output), 0, "{dialect}");
         let schema: Value = serde_json::from_slice(&output.stdout).unwrap();

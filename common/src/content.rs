@@ -20,8 +20,9 @@ pub struct Key {
     pub inode: u64,
     /// Number of the scope whose policy has the rule.
     pub scope: u32,
-    /// Fills the key.
-    pub spare: u32,
+    /// The generation of that policy, as in the image
+    /// ([`GENERATION`](crate::image::header)).
+    pub generation: u32,
 }
 
 /// What a file was like when its content was the one that the rule names.

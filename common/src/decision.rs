@@ -140,6 +140,11 @@ impl Reason {
     pub const fn number(self) -> u8 {
         self.0
     }
+
+    /// The reason that had this number.
+    pub const fn of_number(number: u8) -> Self {
+        Self(number)
+    }
 }
 
 reasons! {
@@ -191,13 +196,16 @@ reasons! {
     UnlistedServerName = 23 "unlisted_server_name",
     /// The first bytes of a connection name no server that could be read.
     NoServerName = 24 "no_server_name",
+    /// The programs that judge packets are not attached to the control group yet.
+    NotAttached = 25 "not_attached",
 }
 
 /// One precomputed answer in a policy image: a verdict and the rule that gives it.
 ///
-/// Bits 31–30 are the verdict, bits 28–0 the rule's number, 0 where no rule is to be named. Bit 29
+/// Bits 31–30 are the verdict, bits 27–0 the rule's number, 0 where no rule is to be named. Bit 29
 /// says that the verdict holds unless something else is found: for a path, that the file has the
 /// content that the rule names; for a destination, that a name was looked up that stands for it.
+/// Bit 28 says that the rule is one of the baseline's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Cell(pub u32);
@@ -206,7 +214,9 @@ impl Cell {
     /// Allowed by no rule in particular: the group is not governed.
     pub const ALLOW: Self = Self(0);
     /// The largest rule number that fits.
-    pub const MAX_RULE: u32 = (1 << 29) - 1;
+    pub const MAX_RULE: u32 = (1 << 28) - 1;
+    /// See [`Self::by_baseline`].
+    const BASELINE: u32 = 1 << 28;
     /// See [`Self::unless_pinned`] and [`Self::unless_installed`].
     const UNLESS: u32 = 1 << 29;
 
@@ -226,6 +236,17 @@ impl Cell {
     #[must_use]
     pub const fn unless_installed(self) -> Self {
         Self(self.0 | Self::UNLESS)
+    }
+
+    /// The same answer, by a rule of the baseline.
+    #[must_use]
+    pub const fn by_baseline(self) -> Self {
+        Self(self.0 | Self::BASELINE)
+    }
+
+    /// Whether the rule is one of the baseline's.
+    pub const fn is_by_baseline(self) -> bool {
+        self.0 & Self::BASELINE != 0
     }
 
     /// The same answer, final.
@@ -376,6 +397,11 @@ mod tests {
         }
         assert_eq!(Cell::new(Verdict::Deny, Cell::MAX_RULE + 1).rule(), 0);
         assert_eq!(Cell(u32::MAX).verdict(), Verdict::Deny, "an unknown pattern refuses");
+        let cell = Cell::new(Verdict::Allow, 77).by_baseline();
+        assert_eq!((cell.verdict(), cell.rule()), (Verdict::Allow, 77));
+        assert!(
+            cell.is_by_baseline() && !Cell::new(Verdict::Allow, Cell::MAX_RULE).is_by_baseline()
+        );
         let cell = Cell::unless_pinned(Verdict::Observe, 77);
         assert_eq!((cell.verdict(), cell.rule()), (Verdict::Observe, 77));
         assert!(cell.is_by_content() && !cell.permitted().is_by_content());

@@ -36,6 +36,8 @@ pub struct Destination {
 pub struct Event {
     /// Nanoseconds on `CLOCK_BOOTTIME`.
     pub time: u64,
+    /// Number among the scope's events: 1 is the first. One without room for it has a number too.
+    pub sequence: u64,
     /// Identifier of the process's cgroup.
     pub cgroup: u64,
     /// Process (thread group) in the initial PID namespace.
@@ -48,6 +50,10 @@ pub struct Event {
     pub uid: u32,
     /// Number of the scope that the process belongs to.
     pub scope: u32,
+    /// The generation of the scope's policy that decided, whose rule [`Self::rule`] is.
+    pub generation: u32,
+    /// Fills the structure.
+    pub spare: u32,
     /// Number of the rule that decided, 0 for none.
     pub rule: u32,
     /// [`Action`](crate::Action) as a number.

@@ -213,6 +213,12 @@ pub fn decide_all<I: Image + ?Sized>(image: &I, state: u32, rights: u32) -> (Dec
     (all.answer.decision(), all.allowed)
 }
 
+/// Whether what gives a right is a rule of the baseline.
+#[inline(always)]
+pub fn is_by_baseline<I: Image + ?Sized>(image: &I, state: u32, right: Right) -> bool {
+    cell(image, state, right).is_some_and(Cell::is_by_baseline)
+}
+
 /// How code comes to be executed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Execution {

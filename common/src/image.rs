@@ -110,6 +110,12 @@ pub mod header {
     pub const SERVING: u32 = 112;
     /// 1 when a rule names the content of a program, else 0.
     pub const NAMES_CONTENTS: u32 = 116;
+    /// The budgets: [`WORDS`](crate::budget::WORDS) for each [`Kind`](crate::budget::Kind), in
+    /// order of number.
+    pub const BUDGETS: u32 = 160;
+    /// How many policies the scope had before this one, counted by whoever loads it: what is in
+    /// other tables for one of those does not count for this one. The last word of the header.
+    pub const GENERATION: u32 = 252;
 }
 
 /// Bounds-checked reads from an image.

@@ -23,6 +23,8 @@ pub const MAX_SCOPE_ENTRIES: u32 = 1 << 16;
 pub struct Key {
     /// The scope's number.
     pub scope: u32,
+    /// The generation of its policy, as in the image ([`GENERATION`](crate::image::header)).
+    pub generation: u32,
     /// The address in network byte order; IPv4 is IPv4-mapped.
     pub address: [u8; 16],
 }
@@ -30,9 +32,9 @@ pub struct Key {
 impl Key {
     /// The key of an address, in the one form that [`Address`] has.
     #[inline(always)]
-    pub const fn new(scope: u32, address: Address) -> Self {
+    pub const fn new(scope: u32, generation: u32, address: Address) -> Self {
         let number = (address.high as u128) << 64 | address.low as u128;
-        Self { scope, address: number.to_be_bytes() }
+        Self { scope, generation, address: number.to_be_bytes() }
     }
 }
 
@@ -220,9 +222,9 @@ mod tests {
 
     #[test]
     fn a_key_is_the_same_for_every_spelling_of_an_address() {
-        let key = Key::new(3, Address::v4(0x0102_0304));
-        assert_eq!(key, Key::new(3, Address::v6(0, 0xffff_0102_0304)));
+        let key = Key::new(3, 1, Address::v4(0x0102_0304));
+        assert_eq!(key, Key::new(3, 1, Address::v6(0, 0xffff_0102_0304)));
         assert_eq!(key.address, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4]);
-        assert_eq!((size_of::<Key>(), size_of::<Value>()), (20, 144));
+        assert_eq!((size_of::<Key>(), size_of::<Value>()), (24, 144));
     }
 }

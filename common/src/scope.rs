@@ -9,6 +9,9 @@ pub const MAX_SCOPES: u32 = 256;
 pub const PARENT_LEVEL: u32 = 1;
 /// Depth of a scope's cgroup.
 pub const LEVEL: u32 = 2;
+/// The place among images and rings that no scope has: the selectors of the agent's configuration,
+/// and the ring of notices.
+pub const NOBODY: u32 = 0;
 /// Bytes of a scope's name.
 pub const NAME_BYTES: usize = 64;
 
@@ -24,11 +27,22 @@ pub struct Resolver {
     pub v6: u32,
 }
 
+/// Who has brought a scope into force, and what holds for it therefore: [`Scope::kind`].
+pub mod kind {
+    /// Nobody: the place is free.
+    pub const FREE: u32 = 0;
+    /// A run: one control group, and the scope ends with its command.
+    pub const RUN: u32 = 1;
+    /// The long-running agent: any number of control groups, and the scope stays when the agent
+    /// ends.
+    pub const SERVICE: u32 = 2;
+}
+
 /// A scope, as the agent writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Scope {
-    /// Identifier of its cgroup; 0 for a place that is free.
+    /// Identifier of its cgroup; 0 for a scope of the long-running agent.
     pub cgroup: u64,
     /// Its resolver.
     pub resolver: Resolver,
@@ -37,6 +51,11 @@ pub struct Scope {
     pub closing: u32,
     /// Bytes of its name.
     pub name_length: u32,
+    /// One of [`kind`].
+    pub kind: u32,
+    /// The generation of the policy of which verdicts may be remembered: that in force, or the one
+    /// that is about to be.
+    pub generation: u32,
     /// Its name, filled up with zeros.
     pub name: [u8; NAME_BYTES],
     /// What people ask of it.
@@ -93,9 +112,130 @@ pub struct Here {
     pub resolver: Resolver,
     /// The scope's number.
     pub scope: u32,
+    /// Depth of the cgroup below the root of the hierarchy.
+    pub level: u32,
+    /// Fills the structure.
+    pub spare: u32,
     /// What the scope's policy has for these hooks, of [`on`], so that they need not look into it. 0
     /// until the rest has been written: what is attached before that lets nothing through.
     pub on: u32,
+}
+
+/// A cgroup whose processes, and those in cgroups below, are governed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Member {
+    /// The scope's number, or [`HELD`]; 0 for a cgroup that is governed no more, while tasks may
+    /// still have the label.
+    pub scope: u32,
+    /// Depth of the cgroup below the root of the hierarchy.
+    pub level: u32,
+    /// 1 when the programs of control groups are attached to it, or the policy has nothing for
+    /// them. Before that no process in it may use the network.
+    pub is_attached: u32,
+    /// Fills the structure.
+    pub spare: u32,
+}
+
+/// In place of a scope's number: which scope the cgroup belongs to is not known yet, and until it
+/// is no program may be started in it.
+pub const HELD: u32 = u32::MAX;
+/// Cgroups whose processes are governed, of all scopes of a set of programs.
+pub const MAX_MEMBERS: u32 = 1 << 14;
+
+/// What the programs ask of the agent, and the agent has done, about tasks that are governed and
+/// have no label yet.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Watch {
+    /// How often something happened after which a task may lack its label. Counted by programs,
+    /// and by the agent before it changes which cgroups are governed.
+    pub asked: u64,
+    /// The count of [`Self::asked`] up to which all tasks have theirs. While it is another, every
+    /// hook looks at the cgroups of every task.
+    pub done: u64,
+    /// Cgroups that should be governed and were not entered, for want of room.
+    pub missed: u64,
+    /// 1 when programs select scopes, so that each that is executed is looked at.
+    pub programs: u32,
+    /// What the walk over all tasks is to do: one of [`walk`].
+    pub walk: u32,
+    /// The scope whose labels it takes away.
+    pub target: u32,
+    /// Fills the structure.
+    pub spare: u32,
+}
+
+/// What a walk over all tasks does: [`Watch::walk`].
+pub mod walk {
+    /// Labels those in a governed cgroup, and gives those the right label whose cgroup is another
+    /// scope's now, or none's.
+    pub const LABEL: u32 = 0;
+    /// Takes the labels of a scope away, which is out of force.
+    pub const FORGET: u32 = 1;
+}
+
+/// A program that puts processes into cgroups and is not governed while it does: a container
+/// runtime, or the service manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Starter {
+    /// Device of the file system, as the kernel has it (`s_dev`).
+    pub device: u32,
+    /// Fills the structure.
+    pub spare: u32,
+    /// Number of the inode.
+    pub inode: u64,
+}
+
+/// Programs that there is room for.
+pub const MAX_STARTERS: u32 = 64;
+/// Rules of a table of selectors that there is room for.
+pub const MAX_SELECTORS: u32 = 1 << 15;
+
+/// How far the events of a scope have been told: kept for the agent that comes after one that was
+/// killed.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Told {
+    /// Number of the last event.
+    pub last: u64,
+    /// How many of all were losses.
+    pub lost: u64,
+}
+
+/// What the programs tell the agent of cgroups: a record in the ring of scope 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Notice {
+    /// One of [`notice`].
+    pub kind: u32,
+    /// The scope's number.
+    pub scope: u32,
+    /// Identifier of the cgroup.
+    pub cgroup: u64,
+    /// The process that it is about.
+    pub process: u32,
+    /// Fills the structure.
+    pub spare: u32,
+}
+
+/// What a [`Notice`] is about.
+pub mod notice {
+    /// A cgroup was made that is governed.
+    pub const BEGAN: u32 = 1;
+    /// A cgroup that was governed is gone.
+    pub const ENDED: u32 = 2;
+    /// A process is governed since it executes a program that selects a scope.
+    pub const SELECTED: u32 = 3;
+    /// A process that was put together by a starter executes its own program.
+    pub const STARTED: u32 = 4;
+    /// A task may lack its label: [`Watch::asked`](super::Watch::asked) was counted up.
+    pub const ASKED: u32 = 5;
 }
 
 /// Bits of [`Here::on`].
@@ -108,4 +248,8 @@ pub mod on {
     pub const SERVING: u32 = 4;
     /// A rule is about names, so that connections may have to name their server.
     pub const NAMES: u32 = 8;
+    /// There is a budget of connections.
+    pub const CONNECTIONS: u32 = 16;
+    /// There is a budget of bytes sent.
+    pub const SENT: u32 = 32;
 }

@@ -24,14 +24,14 @@ pub(crate) fn is_asked(table: &Table) -> bool {
 }
 
 #[inline(always)]
-fn pin(scope: u32, inode: u64, rule: u32) -> Option<&'static Pin> {
+fn pin(scope: u32, table: &Table, inode: u64, rule: u32) -> Option<&'static Pin> {
     let superblock = read_u64(inode + offset!(inode_superblock));
     let key = Key {
         device: read_u32(superblock + offset!(superblock_device)),
         rule,
         inode: read_u64(inode + offset!(inode_number)),
         scope,
-        spare: 0,
+        generation: table.word(header::GENERATION)?,
     };
     PROGRAMS.get_ptr(&key).map(|pin| {
         // SAFETY: nobody changes an entry while its scope is in force.
@@ -41,8 +41,8 @@ fn pin(scope: u32, inode: u64, rule: u32) -> Option<&'static Pin> {
 
 /// Whether a file has the content that a rule names.
 #[inline(always)]
-pub(crate) fn holds(scope: u32, inode: u64, rule: u32) -> bool {
-    let Some(pin) = pin(scope, inode, rule) else { return false };
+pub(crate) fn holds(scope: u32, table: &Table, inode: u64, rule: u32) -> bool {
+    let Some(pin) = pin(scope, table, inode, rule) else { return false };
     pin.holds(Inode {
         changed_seconds: read_u64(inode + offset!(inode_changed_seconds)),
         size: read_u64(inode + offset!(inode_size)),
@@ -66,7 +66,7 @@ pub(crate) fn keep(
     if !is_asked(table) || rights & Right::Write.bit() == 0 || inode == 0 {
         return decision;
     }
-    match pin(scope, inode, ANY_RULE) {
+    match pin(scope, table, inode, ANY_RULE) {
         Some(pin) if Cell(pin.refusal).verdict() as u8 > decision.verdict as u8 => {
             Decision::of(Cell(pin.refusal), Reason::ToolCodeChanged)
         }

@@ -16,7 +16,7 @@ use aya_ebpf::{
 use ringfence_common::{
     Action, Decision, Verdict,
     event::{Destination, Event, PATH_BYTES},
-    scope::{Here, MAX_SCOPES},
+    scope::{Here, MAX_SCOPES, NOBODY, Notice},
     tls::NAME_ROOM,
 };
 
@@ -24,7 +24,8 @@ use crate::{
     kernel::{current, offset, read_u32, read_u64},
     path::PathRoom,
     scope::Task,
-    scopes::lost,
+    scopes::{lost, next},
+    table::{generation, table},
 };
 
 pub(crate) const EPERM: i32 = 1;
@@ -69,6 +70,7 @@ fn describe(
     // SAFETY: the helper takes no arguments and cannot fail.
     event.time = unsafe { bpf_ktime_get_boot_ns() };
     event.scope = scope;
+    event.sequence = next(scope);
     event.rule = decision.rule;
     event.action = action as u8;
     event.verdict = decision.verdict as u8;
@@ -143,6 +145,12 @@ pub(crate) fn plain(task: &mut Task, action: Action, decision: Decision, errno: 
     of_task(task, action, &decision, errno, &NOWHERE);
 }
 
+/// Tells, in the context of a task, how much of a budget is used.
+#[inline(always)]
+pub(crate) fn budget(scope: u32, decision: Decision, to: &Destination) {
+    reserved(scope, Action::Budget, decision, 0, to, by_current);
+}
+
 /// Tells of a decision by a task of a scope that has no label.
 #[inline(always)]
 pub(crate) fn nameless(scope: u32, action: Action, decision: Decision, errno: i32) {
@@ -179,6 +187,7 @@ pub(crate) fn named_packet(
 ) {
     let Some(mut entry) = RINGS.get(here.scope).and_then(|ring| ring.reserve_untyped::<Named>(0))
     else {
+        next(here.scope);
         lost(here.scope);
         return;
     };
@@ -187,12 +196,25 @@ pub(crate) fn named_packet(
     let event = &mut record.event;
     event.exe_length = 0;
     event.ppid = 0;
+    event.generation = generation_of(here.scope);
     describe(event, here.scope, action, decision, EPERM, *to);
     by_none(event, here);
     event.path_room = NAME_ROOM as u16;
     event.path_length = length as u16;
     record.name = *name;
     entry.submit(0);
+}
+
+/// Tells the agent of a control group or a task of it; false without room for it.
+#[inline(always)]
+pub(crate) fn notice(notice: &Notice) -> bool {
+    let ring = ring(NOBODY);
+    // SAFETY: the ring is one, and the notice is initialised memory of ours.
+    !ring.is_null()
+        && unsafe {
+            let size = size_of::<Notice>() as u64;
+            bpf_ringbuf_output(ring, (&raw const *notice).cast_mut().cast(), size, 0) == 0
+        }
 }
 
 #[inline(always)]
@@ -202,6 +224,12 @@ fn by_none(event: &mut Event, here: &Here) {
     event.tid = 0;
     event.uid = 0;
     event.comm = [0; 16];
+}
+
+/// The generation of a scope's policy now.
+#[inline(always)]
+fn generation_of(scope: u32) -> u32 {
+    table(scope).map_or(0, |table| generation(&table))
 }
 
 #[inline(always)]
@@ -214,6 +242,7 @@ fn reserved(
     subject: impl FnOnce(&mut Event),
 ) {
     let Some(mut entry) = RINGS.get(scope).and_then(|ring| ring.reserve_untyped::<Event>(0)) else {
+        next(scope);
         lost(scope);
         return;
     };
@@ -223,6 +252,7 @@ fn reserved(
     let event = unsafe { &mut *entry.as_mut_ptr() };
     event.exe_length = 0;
     event.ppid = 0;
+    event.generation = generation_of(scope);
     describe(event, scope, action, decision, errno, *to);
     subject(event);
     entry.submit(0);

@@ -12,6 +12,7 @@ use crate::{
     emit::{self, EACCES},
     file::{address, resolve},
     kernel::{load_u64, offset, read_u32, read_u64, write_u64},
+    membership,
     path::{Ascent, Location, climb, magic},
     scope::{STARTED, Subject, Task, governed, subject},
 };
@@ -63,7 +64,7 @@ fn judge(task: &mut Task, file: u64, how: u32) -> i32 {
         }
         Ok(state) => {
             if let Some(rule) = files::content_rule(&table, state) {
-                execution.pinned = content::holds(task.scope, location.inode(), rule);
+                execution.pinned = content::holds(task.scope, &table, location.inode(), rule);
             }
             files::decide_exec(&table, state, execution)
         }
@@ -92,10 +93,12 @@ fn is_memfd(location: Location) -> bool {
 /// `security_bprm_check(struct linux_binprm *bprm)`: once for each link of an interpreter chain.
 #[lsm(hook = "bprm_check_security")]
 pub fn bprm_check_security(ctx: LsmContext) -> i32 {
-    governed(Action::Exec, EACCES, |task| {
-        let file = read_u64(address(&ctx, 0) + offset!(binprm_file));
-        judge(task, file, task.flags & STARTED | AS_PROGRAM)
-    })
+    let file = read_u64(address(&ctx, 0) + offset!(binprm_file));
+    let answer = membership::before_exec(file);
+    if answer != 0 {
+        return answer;
+    }
+    governed(Action::Exec, EACCES, |task| judge(task, file, task.flags & STARTED | AS_PROGRAM))
 }
 
 /// `security_bprm_committed_creds(struct linux_binprm *bprm)`: the new program is in place.

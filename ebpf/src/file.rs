@@ -2,14 +2,14 @@
 
 use aya_ebpf::{macros::lsm, programs::LsmContext};
 use ringfence_common::{
-    Action, Decision, Image as _, Reason, Right,
+    Action, Decision, Image as _, Reason, Right, Verdict,
     event::PATH_BYTES,
     files::{self, Move},
     guard,
 };
 
 use crate::{
-    content,
+    budget, content,
     emit::{self, EACCES},
     kernel::{number, offset, read_u16, read_u32, setting, typed, typed_u16, typed_u32},
     network,
@@ -138,15 +138,23 @@ pub(crate) fn judge(task: &mut Task, mount: u64, dentry: u64, rights: u32, actio
     let inode = location.inode();
     let is_device = rights & DEVICE != 0 && !files::governs(&table, DEVICE);
     if if is_device { is_harmless_device(inode) } else { !concerns(table, rights) } {
-        return 0;
+        return budget::touch_ungoverned(task, inode, rights, action);
     }
     let decision = match resolve(&mut task.room, table, location, rights) {
         // For the event; the answer is the same whatever the path.
         _ if is_device => guard::decide_device(&table),
         Ok(state) => {
             let (decision, allowed) = files::decide_all(&table, state, rights);
-            verdicts::remember(task, &table, location, allowed);
-            decision
+            let counts = decision.verdict != Verdict::Deny
+                && budget::is_touch(task.scope, inode, rights)
+                && !budget::is_by_baseline(&table, state, rights);
+            if counts {
+                let touch = budget::touch(task.scope, inode);
+                if touch.verdict as u8 > decision.verdict as u8 { touch } else { decision }
+            } else {
+                verdicts::remember(task, &table, location, allowed);
+                decision
+            }
         }
         Err(decision) => decision,
     };

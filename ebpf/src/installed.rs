@@ -15,6 +15,7 @@ use aya_ebpf::{
 };
 use ringfence_common::{
     Cell, Decision, Image as _, Verdict, egress,
+    image::header,
     installed::{Key, MAX_ENTRIES, Opened, Value, find},
     scope::Here,
 };
@@ -37,6 +38,9 @@ pub(crate) struct Flow {
     pub(crate) stage: u8,
     /// Sequence number of the first byte, from [`stage::CHECKED`] on.
     pub(crate) first: u32,
+    /// The generation of the policy by which it was.
+    generation: u32,
+    spare: u32,
 }
 
 impl Flow {
@@ -74,6 +78,8 @@ pub(crate) struct Found {
     pub(crate) by_name: bool,
     /// The first bytes must name a server that the scope may look up.
     pub(crate) checks_name: bool,
+    /// The generation of the policy.
+    pub(crate) generation: u32,
 }
 
 /// What stands for no cell.
@@ -87,14 +93,16 @@ pub(crate) fn decide(scope: u32, table: &Table, to: Peer) -> Found {
     let cell = egress::cell(table, to.address, to.protocol, to.port);
     let number = table.blur(cell.map_or(CORRUPT, |cell| cell.0 as u64));
     let cell = (number != CORRUPT).then_some(Cell(number as u32));
+    let generation = table.word(header::GENERATION).unwrap_or(0);
     if let Some(cell) = cell
         && cell.is_by_default()
-        && let Some(found) = opened(scope, to)
+        && let Some(found) = opened(scope, generation, to)
     {
         return found;
     }
     let answer = egress::Answer::of(cell);
     Found {
+        generation,
         decision: answer.decision,
         by_default: answer.by_default && answer.decision.verdict != Verdict::Allow,
         by_name: false,
@@ -104,14 +112,14 @@ pub(crate) fn decide(scope: u32, table: &Table, to: Peer) -> Found {
 
 /// What a name that stands for the address opens.
 #[inline(always)]
-fn opened(scope: u32, to: Peer) -> Option<Found> {
-    let key = Key::new(scope, to.address);
+fn opened(scope: u32, generation: u32, to: Peer) -> Option<Found> {
+    let key = Key::new(scope, generation, to.address);
     let value = INSTALLED.get_ptr(&key)?;
     // SAFETY: the map's values live until a grace period after the program, and are replaced as a
     // whole; the helper takes no arguments.
     let opened = unsafe { find(&*value, bpf_ktime_get_boot_ns(), to.protocol, to.port) }?;
     let Opened { decision, checks_name } = opened;
-    Some(Found { decision, by_default: true, by_name: true, checks_name })
+    Some(Found { decision, by_default: true, by_name: true, checks_name, generation })
 }
 
 /// The flow of a socket that the kernel gave; `None` without one, or without memory for it.
@@ -136,6 +144,8 @@ pub(crate) fn remember(sock: *mut c_void, to: Peer, found: Found) -> bool {
         protocol: to.protocol.number(),
         stage: found.checks_name as u8,
         first: 0,
+        generation: found.generation,
+        spare: 0,
     };
     true
 }
@@ -147,11 +157,16 @@ pub(crate) fn forget(sock: *mut c_void) {
     unsafe { bpf_sk_storage_delete((&raw const FLOWS).cast_mut().cast(), sock) };
 }
 
-/// The flow of a packet's socket, if it is to or from there.
+/// The flow of a packet's socket, if it is to or from there, and was let there by this policy and
+/// by none before.
 #[inline(always)]
-pub(crate) fn flow_of(ctx: &SkBuffContext, far: Peer) -> Option<&'static mut Flow> {
+pub(crate) fn flow_of(
+    ctx: &SkBuffContext,
+    far: Peer,
+    generation: u32,
+) -> Option<&'static mut Flow> {
     let flow = flow(socket(ctx)?, 0)?;
-    flow.is_to(far).then_some(flow)
+    (flow.is_to(far) && flow.generation == generation).then_some(flow)
 }
 
 /// A packet's socket.
@@ -171,7 +186,7 @@ pub(crate) fn socket(ctx: &SkBuffContext) -> Option<*mut c_void> {
 #[inline(always)]
 pub(crate) fn decide_packet(ctx: &SkBuffContext, here: &Here, table: &Table, far: Peer) -> Found {
     let found = decide(here.scope, table, far);
-    if found.by_default && !found.by_name && flow_of(ctx, far).is_some() {
+    if found.by_default && !found.by_name && flow_of(ctx, far, found.generation).is_some() {
         return Found { decision: Decision::ALLOW, ..found };
     }
     found

@@ -4,9 +4,10 @@
 //! decided here that is not decided there, on the tables that the agent compiled.
 #![no_std]
 #![no_main]
-// For one instruction, the atomic addition that counts lost events.
+// For a few instructions, such as the atomic addition that counts lost events.
 #![feature(asm_experimental_arch)]
 
+mod budget;
 mod content;
 mod emit;
 mod exec;
@@ -15,6 +16,7 @@ mod guard;
 mod installed;
 mod kernel;
 mod listen;
+mod membership;
 mod metadata;
 mod network;
 mod packet;

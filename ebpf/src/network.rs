@@ -10,16 +10,19 @@ use ringfence_common::{
     egress::{self, Protocol},
     event::Destination,
     resolver::PORT,
-    scope::{Here, LEVEL, on},
+    scope::{Here, on},
+    serving,
     socket::{self, family},
 };
 
 use crate::{
+    budget,
     emit::{self, EPERM, NOWHERE},
     file::address,
     installed,
     kernel::{offset, read_u16, read_u32, read_u64},
     listen::is_own_listener,
+    membership,
     packet::Packet,
     redirect::{self, Redirection},
     scope::{Task, governed},
@@ -69,19 +72,29 @@ pub fn socket_create(ctx: LsmContext) -> i32 {
         let Some(table) = task.table() else { return -EPERM };
         let (family, kind, protocol) = (ctx.arg::<u32>(0), ctx.arg::<u32>(1), ctx.arg::<u32>(2));
         let decision = socket::decide(&table, family, kind, protocol);
+        let is_of_network = family == family::INET || family == family::INET6;
+        let is_judged = egress::governs(&table)
+            || serving::governs(&table)
+            || budget::counts_network(task.scope);
+        let decision = if is_of_network && is_judged && !membership::is_attached(task) {
+            Decision::deny(Reason::NotAttached)
+        } else {
+            decision
+        };
         let to =
             Destination { family: family as u8, port: protocol as u16, detail: kind, ..NOWHERE };
         emit::going(task, Action::Socket, decision, &to)
     })
 }
 
-/// Whether a socket belongs to a scope's cgroup or one below, as the cgroup's hooks see it.
+/// Whether a socket belongs to the task's cgroup of the scope or one below, as the cgroup's hooks
+/// see it.
 #[inline(always)]
-pub(crate) fn is_own(sock: u64, own: u64) -> bool {
+pub(crate) fn is_own(sock: u64, task: &Task) -> bool {
     let cgroup = read_u64(sock + offset!(sock_cgroup));
     cgroup != 0
-        && read_u32(cgroup + offset!(cgroup_level)) >= LEVEL
-        && identifier(cgroup, LEVEL) == own
+        && read_u32(cgroup + offset!(cgroup_level)) >= task.level
+        && identifier(cgroup, task.level) == task.cgroup
 }
 
 /// Judges a socket that another process hands over: a Unix socket by whom it is connected to.
@@ -90,7 +103,7 @@ pub(crate) fn judge_received(task: &mut Task, file: u64) -> i32 {
     let Some(table) = task.table() else { return -EPERM };
     let sock = read_u64(read_u64(file + offset!(file_private)) + offset!(socket_sock));
     let family = read_u16(sock + offset!(sock_family)) as u32;
-    if is_own(sock, task.cgroup) {
+    if is_own(sock, task) {
         return 0;
     }
     if family == family::UNIX {
@@ -118,13 +131,20 @@ fn is_ordering(action: Action, protocol: Protocol, port: u16) -> bool {
 #[inline(never)]
 fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i32 {
     let Some(table) = task.table() else { return -EPERM };
-    if !egress::governs(&table) {
+    let is_governed = egress::governs(&table);
+    if !is_governed && !budget::counts_network(task.scope) {
         return 0;
     }
     let action = if sends != 0 { Action::Send } else { Action::Connect };
     let sock = read_u64(socket + offset!(socket_sock));
     let socket_family = read_u16(sock + offset!(sock_family)) as u32;
     if socket_family != family::INET && socket_family != family::INET6 {
+        return 0;
+    }
+    if !membership::is_attached(task) {
+        return emit::going(task, action, Decision::deny(Reason::NotAttached), &NOWHERE);
+    }
+    if !is_governed {
         return 0;
     }
     let stream = read_u16(sock + offset!(sock_type)) == STREAM;
@@ -158,13 +178,13 @@ fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i3
     {
         // The cgroup's hooks lead it to the resolver, which asks the policy about each name. They
         // do not see a socket that was not made in the scope.
-        if is_own(sock, task.cgroup) {
+        if is_own(sock, task) {
             return 0;
         }
         let to = Peer { address, port, protocol }.destination();
         return emit::going(task, action, egress::violation(&table), &to);
     }
-    if stream && address.is_loopback() && is_own(sock, task.cgroup) {
+    if stream && address.is_loopback() && is_own(sock, task) {
         // Whether one of the scope's own sockets listens there, only the cgroup's hooks can see,
         // which judge this socket next.
         return 0;
@@ -201,7 +221,7 @@ pub fn socket_sendmsg(ctx: LsmContext) -> i32 {
 #[inline(always)]
 fn is_member(here: &Here) -> bool {
     // SAFETY: the helper takes a number and yields 0 when there is no such ancestor.
-    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(LEVEL as i32) };
+    let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(here.level as i32) };
     ancestor == here.cgroup
 }
 
@@ -262,13 +282,33 @@ fn judge_redirected(
     address: impl FnOnce() -> Address,
 ) -> i32 {
     match redirection {
-        Redirection::None => judge_socket(ctx, here, action, address()),
+        Redirection::None => {
+            let address = address();
+            let goes_on = judge_socket(ctx, here, action, address);
+            if goes_on == 0 || here.on & on::CONNECTIONS == 0 {
+                return goes_on;
+            }
+            count(ctx, here, action, address)
+        }
         Redirection::Done => 1,
         Redirection::Failed => {
             emit::unlabelled(here, action, Decision::deny(Reason::TableFull), &NOWHERE);
             0
         }
     }
+}
+
+/// Counts what may be connected to.
+#[inline(always)]
+fn count(ctx: &SockAddrContext, here: &Here, action: Action, address: Address) -> i32 {
+    // SAFETY: as in `judge_socket`.
+    let (port, kind) = unsafe { ((*ctx.sock_addr).user_port, (*ctx.sock_addr).type_) };
+    let protocol = if kind == STREAM as u32 { Protocol::Tcp } else { Protocol::Udp };
+    let port = u16::from_be(port as u16);
+    if is_ordering(action, protocol, port) {
+        return 1;
+    }
+    budget::connection(ctx, here, action, Peer { address, port, protocol })
 }
 
 #[inline(always)]
@@ -324,7 +364,7 @@ fn decide_packet(ctx: &SkBuffContext, here: &Here, table: &Table, to: Peer) -> D
     // A connection that is opened again, since no answer came, keeps what is known of it.
     if found.by_name
         && let Some(sock) = installed::socket(ctx)
-        && installed::flow_of(ctx, to).is_none()
+        && installed::flow_of(ctx, to, found.generation).is_none()
         && !installed::remember(sock, to, found)
     {
         return Decision::deny(Reason::TableFull);
@@ -336,11 +376,17 @@ fn decide_packet(ctx: &SkBuffContext, here: &Here, table: &Table, to: Peer) -> D
 #[cgroup_skb]
 pub fn egress(ctx: SkBuffContext) -> i32 {
     let Some(here) = scopes::here() else { return 0 };
-    if here.on & on::EGRESS == 0 {
-        return 1;
+    let goes_on = if here.on & on::EGRESS == 0 { 1 } else { judge_leaving(&ctx, here) };
+    if goes_on == 0 || here.on & on::SENT == 0 {
+        return goes_on;
     }
+    budget::packet(&ctx, here)
+}
+
+#[inline(always)]
+fn judge_leaving(ctx: &SkBuffContext, here: &Here) -> i32 {
     let Some(table) = table(here.scope) else { return 0 };
-    judge_packet(&ctx, here, &table)
+    judge_packet(ctx, here, &table)
         .unwrap_or_else(|_| answer(here, socket::decide(&table, 0, 0, 0), NOWHERE))
 }
 

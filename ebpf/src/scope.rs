@@ -7,23 +7,43 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type, task_struct},
-    helpers::generated::{bpf_get_current_task_btf, bpf_task_storage_get},
+    helpers::generated::{bpf_get_current_task_btf, bpf_task_storage_delete, bpf_task_storage_get},
     macros::{btf_map, lsm},
     programs::LsmContext,
 };
 use ringfence_common::{Action, Decision, Reason, event::Event};
 
 use crate::{
-    emit, guard,
+    budget, emit,
+    file::address,
+    guard,
     kernel::{offset, typed},
+    membership,
     path::PathRoom,
     scopes,
-    table::{Table, table},
+    table::{Table, generation, table},
     verdicts::Verdicts,
 };
 
 /// A task has executed a program inside the scope.
 pub(crate) const STARTED: u32 = 1;
+/// A task comes from outside and is setting up a container or service: it is governed from the
+/// program that it executes then.
+pub(crate) const IN_SETUP: u32 = 2;
+
+/// The programs that judge packets are attached to the task's control group.
+pub(crate) const ATTACHED: u32 = 4;
+
+/// Where a task belongs.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// The scope's number.
+    pub(crate) scope: u32,
+    /// Depth of the cgroup below the root of the hierarchy.
+    pub(crate) level: u32,
+    /// Identifier of the cgroup that is governed.
+    pub(crate) cgroup: u64,
+}
 
 /// The label of a governed task, with the room in which its path is put together.
 ///
@@ -35,8 +55,24 @@ pub(crate) struct Task {
     /// The scope's number. First, where the agent reads it.
     pub(crate) scope: u32,
     pub(crate) flags: u32,
-    /// Identifier of the scope's cgroup.
+    /// Identifier of the scope's cgroup; 0 where the task's program selected the scope.
     pub(crate) cgroup: u64,
+    /// Depth of that cgroup below the root of the hierarchy.
+    pub(crate) level: u32,
+    /// Fills the structure. Up to here the agent writes labels too.
+    spare: u32,
+    /// The child that it is making and has counted.
+    pub(crate) forking: u64,
+    /// Bytes that it has asked to write, or has written.
+    pub(crate) written: u64,
+    /// Bytes that the call at hand asks to write, and the file.
+    pub(crate) writing: u64,
+    pub(crate) writing_to: u64,
+    /// Not 0 while the task is counted by the scope's budget of processes. Only ever changed in one
+    /// step: by the task, and by the iterator over all tasks.
+    pub(crate) counted: u64,
+    /// The [`output_since`](ringfence_common::budget::Limits::output_since) that it counts from.
+    pub(crate) output_since: u64,
     /// The event in the making; its `exe` is kept from the last exec.
     pub(crate) event: Event,
     pub(crate) room: PathRoom,
@@ -94,20 +130,42 @@ impl<T> TaskStorage<T> {
         }
         None
     }
+
+    /// Removes the value.
+    #[inline(always)]
+    pub(crate) fn remove(&self, task: *mut task_struct) {
+        let map = (&raw const *self).cast_mut().cast::<c_void>();
+        // SAFETY: the loader puts the map's address here; the task is one that the kernel gave. One
+        // that is gone already is as good.
+        unsafe { bpf_task_storage_delete(map, task) };
+    }
 }
 
 #[btf_map]
-static TASKS: TaskStorage<Task> = TaskStorage::new();
+pub(crate) static TASKS: TaskStorage<Task> = TaskStorage::new();
 
 /// Room for the second path of a rename or link.
 #[btf_map]
 static SECOND_PATHS: TaskStorage<PathRoom> = TaskStorage::new();
 
 impl Task {
+    /// Takes over who the parent is governed by.
+    #[inline(always)]
+    pub(crate) fn inherit(&mut self, parent: &Self) {
+        self.scope = parent.scope;
+        self.cgroup = parent.cgroup;
+        self.level = parent.level;
+        self.flags = parent.flags;
+        self.output_since = parent.output_since;
+    }
+
     /// The policy of the task's scope.
     #[inline(always)]
-    pub(crate) fn table(&self) -> Option<Table> {
-        table(self.scope)
+    pub(crate) fn table(&mut self) -> Option<Table> {
+        let table = table(self.scope)?;
+        // Noted here, since another policy may be in force when the decision is told.
+        self.event.generation = generation(&table);
+        Some(table)
     }
 }
 
@@ -132,25 +190,49 @@ pub(crate) fn subject() -> Subject {
     if has_storage(current)
         && let Some(task) = TASKS.get(current)
     {
-        return Subject::Governed(task);
-    }
-    let Some((number, cgroup)) = scopes::of_current(current) else { return Subject::Ungoverned };
-    match TASKS.get_or_create(current) {
-        Some(task) => {
-            task.scope = number;
-            task.cgroup = cgroup;
+        return if task.flags & IN_SETUP == 0 {
             Subject::Governed(task)
-        }
-        None => Subject::Unknown(number),
+        } else {
+            Subject::Ungoverned
+        };
     }
+    let Some(place) = scopes::of_current(current) else { return Subject::Ungoverned };
+    match label(current, place) {
+        Some(task) if task.flags & IN_SETUP == 0 => Subject::Governed(task),
+        Some(_) => Subject::Ungoverned,
+        None => Subject::Unknown(place.scope),
+    }
+}
+
+/// Gives a task its label, the scope's number last: until then it is nobody's, and refused.
+#[inline(always)]
+pub(crate) fn label(task: *mut task_struct, place: Place) -> Option<&'static mut Task> {
+    let label = TASKS.get_or_create(task)?;
+    label.cgroup = place.cgroup;
+    label.level = place.level;
+    if membership::runs_starter(task as u64) {
+        label.flags = IN_SETUP;
+    }
+    // SAFETY: the place is that of the number.
+    unsafe { (&raw mut label.scope).write_volatile(place.scope) };
+    budget::begin_with(label, task as u64);
+    Some(label)
 }
 
 /// Whether a program of whatever kind has stored anything with the task: a load, where looking for
 /// the label is a call.
 #[inline(always)]
-fn has_storage(task: *const task_struct) -> bool {
+pub(crate) fn has_storage(task: *const task_struct) -> bool {
     // SAFETY: the task is the current one.
     unsafe { typed(task.cast(), offset!(task_storage)) != 0 }
+}
+
+/// The label of the current task, if it has one.
+#[inline(always)]
+pub(crate) fn labelled() -> Option<&'static mut Task> {
+    // SAFETY: the helper has no arguments and cannot fail.
+    let current = unsafe { bpf_get_current_task_btf() };
+    if has_storage(current) { TASKS.get(current) } else { None }
 }
 
 /// The room for a second path.
@@ -160,10 +242,12 @@ pub(crate) fn second_path() -> Option<&'static mut PathRoom> {
     SECOND_PATHS.get_or_create(unsafe { bpf_get_current_task_btf() })
 }
 
-/// Whether another task is governed by the same scope.
+/// Whether another task is governed by the same scope, and in the same of its cgroups.
 #[inline(always)]
 pub(crate) fn is_member(own: &Task, other: *mut task_struct) -> bool {
-    TASKS.get(other).is_some_and(|other| other.scope == own.scope)
+    TASKS.get(other).is_some_and(|other| {
+        other.scope == own.scope && other.cgroup == own.cgroup && other.flags & IN_SETUP == 0
+    })
 }
 
 /// Runs a hook's body for a governed task and answers for the others.
@@ -175,6 +259,10 @@ pub(crate) fn governed(
 ) -> i32 {
     match subject() {
         Subject::Ungoverned => 0,
+        Subject::Governed(task) if budget::is_overdue(task.scope) => {
+            budget::tell_overdue(task, action, errno);
+            -errno
+        }
         Subject::Governed(task) => body(task),
         Subject::Unknown(scope) => {
             emit::nameless(scope, action, Decision::deny(Reason::TableFull), errno);
@@ -190,6 +278,16 @@ pub(crate) fn governed(
 /// reach of what ends the scope.
 #[lsm(hook = "task_alloc")]
 pub fn task_alloc(ctx: LsmContext) -> i32 {
+    // SAFETY: the helper has no arguments and cannot fail.
+    let current = unsafe { bpf_get_current_task_btf() };
+    if has_storage(current)
+        && let Some(parent) = TASKS.get(current)
+        && parent.flags & IN_SETUP != 0
+    {
+        let Some(label) = TASKS.get_or_create(ctx.arg(0)) else { return -emit::EPERM };
+        label.inherit(parent);
+        return 0;
+    }
     governed(Action::Exec, emit::EPERM, |parent| {
         if scopes::scope(parent.scope).is_none_or(|scope| scope.closing != 0) {
             return -emit::EPERM;
@@ -205,11 +303,9 @@ pub fn task_alloc(ctx: LsmContext) -> i32 {
             emit::plain(parent, Action::Exec, Decision::deny(Reason::TableFull), emit::EPERM);
             return -emit::EPERM;
         };
-        label.scope = parent.scope;
-        label.cgroup = parent.cgroup;
-        label.flags = parent.flags;
+        label.inherit(parent);
         label.event.exe_length = parent.event.exe_length;
         label.event.exe = parent.event.exe;
-        0
+        budget::take_child(parent, label, address(&ctx, 0))
     })
 }

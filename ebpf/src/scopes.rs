@@ -4,22 +4,42 @@
 use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
-    bindings::{bpf_map_type, task_struct},
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, bpf_map_type, task_struct},
     helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_local_storage},
     macros::{btf_map, map},
     maps::{Array, HashMap},
 };
-use ringfence_common::scope::{Here, LEVEL, MAX_SCOPES, PARENT_LEVEL, Scope, on};
+use ringfence_common::scope::{
+    Here, LEVEL, MAX_MEMBERS, MAX_SCOPES, Member, NOBODY, PARENT_LEVEL, Scope, Told, Watch, on,
+};
 
-use crate::kernel::{offset, read_u64, reads_by_cast, typed, typed_u32};
+use crate::{
+    kernel::{offset, read_u32, read_u64, reads_by_cast, typed, typed_u32},
+    scope::Place,
+    table::repeat,
+};
 
 /// By number.
 #[map]
 static SCOPES: Array<Scope> = Array::with_max_entries(MAX_SCOPES, 0);
 
-/// The number of the scope whose cgroup this is. An entry brings the scope into force.
+/// The cgroups whose processes are governed, by which scope. An entry brings the scope into force
+/// for them.
 #[map]
-static BY_CGROUP: HashMap<u64, u32> = HashMap::with_max_entries(MAX_SCOPES, 0);
+pub(crate) static BY_CGROUP: HashMap<u64, Member> =
+    HashMap::with_max_entries(MAX_MEMBERS, BPF_F_NO_PREALLOC);
+
+/// What the agent is asked to see to.
+#[map]
+static WATCH: Array<Watch> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// How far the events of each scope have been told, by its number. For agents only.
+#[map]
+static TOLD: Array<Told> = Array::with_max_entries(MAX_SCOPES, 0);
+
+/// How many events of a scope there were, by its number: told and lost.
+#[map]
+static SEQUENCES: Array<u64> = Array::with_max_entries(MAX_SCOPES, BPF_F_MMAPABLE);
 
 /// How many events of a scope found no room, by its number.
 #[map]
@@ -68,35 +88,134 @@ pub(crate) fn scope(number: u32) -> Option<&'static Scope> {
     SCOPES.get(number)
 }
 
-/// Counts an event of a scope that found no room.
+/// Adds one. The target has no compare-and-swap to the compiler, and so no `AtomicU64::fetch_add`.
+///
+/// # Safety
+///
+/// The number is one of a map that programs only ever change by atomic additions.
+#[inline(always)]
+unsafe fn count(number: *mut u64) {
+    // SAFETY: the caller's promise.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) number, in(reg) 1_u64) };
+}
+
+/// The number of a scope's next event: the first is 1.
+#[inline(always)]
+pub(crate) fn next(number: u32) -> u64 {
+    let Some(place) = SEQUENCES.get_ptr_mut(number) else { return 0 };
+    let mut before = 1_u64;
+    // SAFETY: as in `count`; the agent too only ever adds.
+    unsafe {
+        asm!("{0} = atomic_fetch_add((u64 *)({1} + 0), {0})", inout(reg) before, in(reg) place);
+    }
+    before + 1
+}
+
+/// Counts an event of a scope that found no room, and has a number.
 #[inline(always)]
 pub(crate) fn lost(number: u32) {
     if let Some(lost) = LOST.get_ptr_mut(number) {
-        // The target has no compare-and-swap to the compiler, and so no `AtomicU64::fetch_add`.
-        // SAFETY: the element is a u64 that is only ever changed by this atomic addition.
-        unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) lost, in(reg) 1_u64) };
+        // SAFETY: the element is a u64 that is only ever changed by this addition.
+        unsafe { count(lost) };
     }
 }
 
-/// The scope in whose cgroup, or one below, the current task is: its number and its cgroup.
+/// What the agent is asked, and has been told to do.
 #[inline(always)]
-pub(crate) fn of_current(task: *const task_struct) -> Option<(u32, u64)> {
+pub(crate) fn watch() -> Option<&'static Watch> {
+    WATCH.get(0)
+}
+
+/// Has every hook look at the cgroups of every task, until the agent has labelled those that lack
+/// their label.
+#[inline(always)]
+pub(crate) fn ask() {
+    if let Some(watch) = WATCH.get_ptr_mut(0) {
+        // SAFETY: the count is only ever changed by atomic additions.
+        unsafe { count(&raw mut (*watch).asked) };
+    }
+}
+
+/// Counts a cgroup that was not entered, or of which the agent was not told.
+#[inline(always)]
+pub(crate) fn miss() {
+    if let Some(watch) = WATCH.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe { count(&raw mut (*watch).missed) };
+    }
+}
+
+/// The way up from a cgroup to the next one whose processes are governed.
+struct Climb {
+    cgroup: u64,
+    /// Levels that are left.
+    levels: u32,
+    /// What was found.
+    scope: u32,
+    level: u32,
+    own: u64,
+}
+
+/// Cgroups within each other that are looked at.
+const MAX_LEVELS: u32 = 1024;
+
+/// The cgroup next to this one, itself or above, whose processes are governed.
+#[inline(always)]
+pub(crate) fn nearest(cgroup: u64) -> Option<Place> {
+    let levels = read_u32(cgroup + offset!(cgroup_level)).wrapping_add(1);
+    let mut climb = Climb { cgroup, levels, scope: 0, level: 0, own: 0 };
+    repeat((), MAX_LEVELS, &mut climb, |(), climb| {
+        if climb.levels == 0 {
+            return false;
+        }
+        climb.levels -= 1;
+        let id = identifier(climb.cgroup, climb.levels);
+        let Some(member) = BY_CGROUP.get_ptr(&id) else { return true };
+        // SAFETY: the value lives as long as the program runs.
+        let member = unsafe { *member };
+        if member.scope == NOBODY {
+            return true;
+        }
+        climb.scope = member.scope;
+        climb.level = member.level;
+        climb.own = id;
+        false
+    });
+    (climb.scope != 0).then_some(Place {
+        scope: climb.scope,
+        level: climb.level,
+        cgroup: climb.own,
+    })
+}
+
+/// The scope in whose cgroup, or one below, the current task is.
+#[inline(always)]
+pub(crate) fn of_current(task: *const task_struct) -> Option<Place> {
     // SAFETY: the task is the current one, and always has a set of cgroups.
     let cgroup = unsafe {
         let set = typed(task.cast(), offset!(task_cgroups)) as *const u8;
         typed(set, offset!(set_cgroup)) as *const u8
     };
     // SAFETY: as above.
-    if unsafe { typed_u32(cgroup, offset!(cgroup_level)) } < LEVEL {
+    if unsafe { typed_u32(cgroup, offset!(cgroup_level)) } >= LEVEL
+        && ancestor(cgroup, PARENT_LEVEL) == *PARENT.get(0)?
+    {
+        let own = ancestor(cgroup, LEVEL);
+        // SAFETY: the value lives as long as the program runs, and is never changed.
+        let member = unsafe { *BY_CGROUP.get_ptr(own)? };
+        return Some(Place::of(member, own));
+    }
+    // Those of the agent's scopes have their labels already, unless something went wrong.
+    let watch = watch()?;
+    if watch.asked == watch.done {
         return None;
     }
-    if ancestor(cgroup, PARENT_LEVEL) != *PARENT.get(0)? {
-        return None;
-    }
-    let own = ancestor(cgroup, LEVEL);
-    // SAFETY: the value lives as long as the program runs, and is never changed.
-    let number = unsafe { *BY_CGROUP.get_ptr(own)? };
-    Some((number, own))
+    nearest_of_current(cgroup as u64)
+}
+
+#[inline(never)]
+fn nearest_of_current(cgroup: u64) -> Option<Place> {
+    nearest(cgroup)
 }
 
 /// Identifier of the current task's ancestor cgroup at a level that it has.

@@ -15,7 +15,7 @@ use ringfence_common::{
     Action, Address, Image as _, Verdict,
     egress::Protocol,
     layout::ABSENT,
-    scope::{LEVEL, on},
+    scope::{Here, on},
     serving,
     socket::{self, family},
 };
@@ -71,7 +71,7 @@ pub fn socket_accept(ctx: LsmContext) -> i32 {
     governed(Action::Listen, EPERM, |task| {
         let sock = read_u64(address(&ctx, 0) + offset!(socket_sock));
         let Some(here) = bound(sock) else { return 0 };
-        if is_own(sock, task.cgroup) {
+        if is_own(sock, task) {
             return 0;
         }
         let Some(table) = task.table() else { return -EPERM };
@@ -97,9 +97,9 @@ fn arrival(ctx: &SkBuffContext, table: &Table) -> Result<Option<(Peer, (Address,
 /// Whether a packet was sent by a socket of the scope itself: one of this machine to which an
 /// answer would go.
 #[inline(always)]
-fn is_own_sender(ctx: &SkBuffContext, own: u64, from: Peer, to: (Address, u16)) -> bool {
+fn is_own_sender(ctx: &SkBuffContext, here: &Here, from: Peer, to: (Address, u16)) -> bool {
     let (mut tuple, size) = tuple(to, (from.address, from.port));
-    let (packet, level) = (ctx.as_ptr(), LEVEL as i32);
+    let (packet, level) = (ctx.as_ptr(), here.level as i32);
     let tuple = tuple.as_mut_ptr().cast();
     // SAFETY: the tuple is on our stack and as long as is said; the sockets are given back on every
     // way, as the verifier demands.
@@ -110,8 +110,8 @@ fn is_own_sender(ctx: &SkBuffContext, own: u64, from: Peer, to: (Address, u16)) 
                 return false;
             }
             // Not a listening socket, which is found for any address.
-            let is_own =
-                (*sock).state == SYN_SENT && bpf_sk_ancestor_cgroup_id(sock.cast(), level) == own;
+            let is_own = (*sock).state == SYN_SENT
+                && bpf_sk_ancestor_cgroup_id(sock.cast(), level) == here.cgroup;
             bpf_sk_release(sock.cast());
             return is_own;
         }
@@ -123,7 +123,7 @@ fn is_own_sender(ctx: &SkBuffContext, own: u64, from: Peer, to: (Address, u16)) 
         if sock.is_null() {
             return false;
         }
-        let is_own = bpf_sk_ancestor_cgroup_id(sock.cast(), level) == own;
+        let is_own = bpf_sk_ancestor_cgroup_id(sock.cast(), level) == here.cgroup;
         bpf_sk_release(sock.cast());
         is_own
     }
@@ -163,7 +163,7 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
         return 1;
     }
     let decision = serving::decide(&table, from.protocol, to.1);
-    if decision.verdict == Verdict::Allow || is_own_sender(&ctx, here.cgroup, from, to) {
+    if decision.verdict == Verdict::Allow || is_own_sender(&ctx, here, from, to) {
         return 1;
     }
     let decision = serving::unless_answered(decision, answer == Verdict::Observe as u64);

@@ -36,6 +36,12 @@ pub(crate) fn table(scope: u32) -> Option<Table> {
     IMAGES.get_value(scope, &0).map(|image| Table(image.as_ptr()))
 }
 
+/// Which of the scope's policies it is.
+#[inline(always)]
+pub(crate) fn generation(table: &Table) -> u32 {
+    table.word(header::GENERATION).unwrap_or(0)
+}
+
 impl Table {
     /// `bytes` is at most 4, and an image always longer than its header.
     #[inline(always)]

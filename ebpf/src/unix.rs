@@ -39,7 +39,7 @@ pub fn unix_may_send(ctx: LsmContext) -> i32 {
 /// Judges reaching the socket at `peer`.
 #[inline(always)]
 pub(crate) fn judge(task: &mut Task, peer: u64, action: Action) -> i32 {
-    if is_own(peer, task.cgroup) {
+    if is_own(peer, task) {
         return 0;
     }
     // The path by which it was bound, in the mount namespace of who did.

@@ -13,7 +13,10 @@
 //! - The counts of renames and mounts have 32 bits. A verdict is forgotten long before they could
 //!   come round to where they were.
 //!
-//! A scope's image never changes while it is in force. Nothing is remembered of file systems
+//! - **The policy is the one that judged**, of the scope that the task is in: with the first verdict
+//!   of another all before are forgotten.
+//!
+//! Nothing is remembered of file systems
 //! whose names depend on who asks, or that are guarded, nor where processes may change their root.
 
 use core::{arch::asm, mem::MaybeUninit};
@@ -24,17 +27,20 @@ use aya_ebpf::{
     maps::Array,
     programs::LsmContext,
 };
-use ringfence_common::{Image as _, Right, Verdict, event::PATH_BYTES, image::header};
+use ringfence_common::{
+    Image as _, Right, Verdict, budget::Kind, event::PATH_BYTES, image::header,
+};
 
 use crate::{
-    content,
+    budget, content,
     file::{FILE_TYPE, FOLDER, is_guarded},
     kernel::{
         load_u64, number, offset, opaque, read_u64, reads_by_cast, typed, typed_u16, typed_u32,
     },
     path::{Location, Moment},
     scope::Task,
-    table::Table,
+    scopes,
+    table::{Table, generation},
 };
 
 /// Verdicts that a task has room for.
@@ -58,7 +64,20 @@ static FOLDERS: Array<u64> = Array::with_max_entries(1, 0);
 
 /// The verdicts that a task remembers, by a hash of the directory entry that they were about.
 #[repr(C)]
-pub(crate) struct Verdicts([Slot; SLOTS]);
+pub(crate) struct Verdicts {
+    /// By which policy they are: scope and generation.
+    policy: u64,
+    slots: [Slot; SLOTS],
+}
+
+/// What stands for no policy.
+const NO_POLICY: u64 = u64::MAX;
+
+/// A policy of a scope, as one number.
+#[inline(always)]
+const fn policy(scope: u32, generation: u32) -> u64 {
+    (scope as u64) << 32 | generation as u64
+}
 
 /// All zero to begin with, which is no folder.
 #[repr(C)]
@@ -116,7 +135,7 @@ const fn mask(length: u32) -> u64 {
 fn slot(verdicts: &mut Verdicts, entry: u64) -> &mut Slot {
     let index = opaque(entry >> 6 ^ entry >> 12) & (SLOTS as u64 - 1);
     // SAFETY: the index is below the number of slots.
-    unsafe { &mut *verdicts.0.as_mut_ptr().add(index as usize) }
+    unsafe { &mut *verdicts.slots.as_mut_ptr().add(index as usize) }
 }
 
 /// Whether the task is known to be allowed every right of the set on this entry of this mount: two
@@ -124,6 +143,10 @@ fn slot(verdicts: &mut Verdicts, entry: u64) -> &mut Slot {
 #[inline(always)]
 pub(crate) fn allows(task: &mut Task, mount: *const u8, entry: *const u8, rights: u32) -> bool {
     let now = Moment::now();
+    let Some(scope) = scopes::scope(task.scope) else { return false };
+    if task.verdicts.policy != policy(task.scope, scope.generation) {
+        return false;
+    }
     let slot = slot(&mut task.verdicts, number(&mut task.room.number, entry as u64));
     // SAFETY: the caller's pointers are those of structures.
     let (folder, length, name) = unsafe {
@@ -174,6 +197,10 @@ fn words(name: u64, length: u32) -> Option<[u64; 3]> {
 /// room.
 #[inline(always)]
 pub(crate) fn remember(task: &mut Task, table: &Table, location: Location, allowed: u32) {
+    if budget::is_on(task.scope, Kind::FilesTouched) {
+        // A name says nothing of which file has it, and every one counts.
+        return;
+    }
     let room = &mut task.room;
     let (length, moment) = (room.name_length, room.begun);
     let may_change_root =
@@ -188,6 +215,14 @@ pub(crate) fn remember(task: &mut Task, table: &Table, location: Location, allow
     let rights = if content::is_asked(table) { RIGHTS & !Right::Write.bit() } else { RIGHTS };
     let allowed = allowed & rights;
     let folder = room.folder;
+    let policy = policy(task.scope, generation(table));
+    if task.verdicts.policy != policy {
+        task.verdicts.policy = NO_POLICY;
+        for slot in &mut task.verdicts.slots {
+            slot.folder = 0;
+        }
+        task.verdicts.policy = policy;
+    }
     let slot = slot(&mut task.verdicts, number(&mut room.number, location.dentry));
     // Nothing that is half written is taken for whole, whatever comes between.
     slot.folder = 0;

@@ -2,7 +2,7 @@
 //!
 //! Below the folder, `corpus/policy_*` get random valid documents of each language, some with a
 //! slip, and `policy_*.dict` the keys and words of the language; `corpus/dns_message` gets questions
-//! with answers.
+//! with answers, and `corpus/cgroup_path` paths of each form.
 
 mod dns;
 #[path = "../../policy/tests/schemas/generate.rs"]
@@ -48,7 +48,31 @@ fn main() -> Result<(), Box<dyn Error>> {
         all_words.extend(words);
     }
     write_dictionary(folder, "any", &all_words)?;
+    write_paths(folder)?;
     dns::write(folder)
+}
+
+/// Paths of cgroups as the kubelet's two drivers make them, with each runtime.
+fn write_paths(folder: &Path) -> Result<(), std::io::Error> {
+    let corpus = folder.join("corpus/cgroup_path");
+    fs::create_dir_all(&corpus)?;
+    let id = "f00dfeed".repeat(8);
+    let uid = "1b4e28ba-2fa1-11d2-883f-0016d3cca427";
+    let slices = format!("kubepods-burstable-pod{}.slice", uid.replace('-', "_"));
+    let slices = format!("/kubepods.slice/kubepods-burstable.slice/{slices}");
+    let rooted = slices.replace("kubepods", "kubelet-kubepods");
+    let paths = [
+        format!("{slices}/cri-containerd-{id}.scope"),
+        format!("{slices}/crio-{id}.scope/container"),
+        format!("{slices}/crio-conmon-{id}.scope"),
+        format!("/system.slice/docker-{id}.scope/kubelet.slice{rooted}/docker-{id}.scope"),
+        format!("/kubelet/kubepods/besteffort/pod{uid}/{id}"),
+        format!("/kubepods/pod{}/crio-{id}/init.scope", uid.replace('-', "")),
+    ];
+    for (number, path) in paths.iter().enumerate() {
+        fs::write(corpus.join(format!("path-{number}")), path)?;
+    }
+    Ok(())
 }
 
 fn write_dictionary(

@@ -1,10 +1,11 @@
-//! What holds for any text that is read as a policy, whichever language it is read as.
+//! What holds for any text that is read as a policy, whichever language it is read as, or as the
+//! configuration of the agent.
 
 use ringfence_policy::{
     Diagnostic, Dialect, Document, Source,
     boundary::{Baseline, Boundary, Effect, GlobSyntax, Rights},
     compile::{Problem, compile, verify},
-    lower, parse,
+    configuration, lower, parse,
 };
 
 /// Reads the text, in the given dialect or in the one that its keys tell, and checks what came of
@@ -17,15 +18,42 @@ pub fn check_policy(text: &str, dialect: Option<Dialect>) {
     let source = Source::new("fuzz.yaml", text);
     let parsed = parse(&source, dialect);
     assert_eq!(parsed.document.is_none(), parsed.diagnostics.iter().any(Diagnostic::is_error));
+    check_findings(&parsed.diagnostics, &source);
+    if let Some(document) = parsed.document {
+        check_lowered(document);
+    }
+}
+
+/// Reads the text as the configuration of the agent, and checks what came of it: findings stand
+/// inside the text, there is a configuration exactly when there is no error, and the table of its
+/// selectors selects nothing that is reserved.
+///
+/// # Panics
+/// When one of these does not hold.
+pub fn check_configuration(text: &str) {
+    let source = Source::new("/etc/ringfence/fuzz.yaml", text);
+    let parsed = configuration::read(&source);
+    assert_eq!(parsed.configuration.is_none(), parsed.diagnostics.iter().any(Diagnostic::is_error));
+    check_findings(&parsed.diagnostics, &source);
+    let Some(configuration) = parsed.configuration else { return };
+    let globs = configuration.cgroup_globs().into_iter().chain(configuration.program_globs());
+    if globs.map(|glob| wildcards_in(&glob.text)).sum::<usize>() > MAX_WILDCARDS {
+        return;
+    }
+    let Ok(tables) = configuration::selectors::compile(&configuration) else { return };
+    assert_eq!(verify(&tables.image), Ok(()));
+    for path in ["/", "/init.scope", "/ringfence", "/ringfence/a", "/system.slice", "/user.slice"] {
+        assert_eq!(tables.of_cgroup(path.as_bytes()), None, "{path}");
+    }
+}
+
+fn check_findings(findings: &[Diagnostic], source: &Source) {
     let lines = lines(&source.text);
-    for finding in &parsed.diagnostics {
+    for finding in findings {
         check_place(finding, &lines);
         assert!(!finding.message.is_empty());
         let shown = finding.to_string();
         assert!(!shown.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')), "{shown}");
-    }
-    if let Some(document) = parsed.document {
-        check_lowered(document);
     }
 }
 
@@ -70,7 +98,11 @@ const MAX_WILDCARDS: usize = 12;
 
 fn wildcards(document: &Document) -> usize {
     let patterns = document.boundary.path_rules.iter().map(|rule| &rule.pattern);
-    patterns.map(|pattern| pattern.matches(['*', '?', '[', '{', ',']).count()).sum()
+    patterns.map(|pattern| wildcards_in(pattern)).sum()
+}
+
+fn wildcards_in(pattern: &str) -> usize {
+    pattern.matches(['*', '?', '[', '{', ',']).count()
 }
 
 fn path_rules(document: &Document) -> Vec<(&str, GlobSyntax, Effect, Rights)> {

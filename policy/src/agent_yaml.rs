@@ -10,6 +10,7 @@ pub use model::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnetwork::IpNetwork;
+use ringfence_common::budget::Kind;
 
 use crate::{
     boundary::{
@@ -107,27 +108,26 @@ fn lower_mode(agent: &Agent, start: &Place, lowering: &mut Lowering<'_>) {
 
 /// The budgets of the default mode that are about what the kernel sees.
 fn lower_budgets(agent: &Agent, lowering: &mut Lowering<'_>) {
-    let Some(budgets) = &agent.budgets else { return };
-    let of_mode = budgets.value.as_ref().and_then(|budgets| {
-        value(match default_mode(agent) {
-            SessionMode::Standard => &budgets.standard,
-            SessionMode::OfflineOnly => &budgets.offline_only,
-            SessionMode::OnlineAssisted => &budgets.online_assisted,
-            SessionMode::Sensitive => &budgets.sensitive,
-        })
+    let Some(budgets) = value(&agent.budgets) else { return };
+    let of_mode = value(match default_mode(agent) {
+        SessionMode::Standard => &budgets.standard,
+        SessionMode::OfflineOnly => &budgets.offline_only,
+        SessionMode::OnlineAssisted => &budgets.online_assisted,
+        SessionMode::Sensitive => &budgets.sensitive,
     });
-    if let Some(budget) = of_mode {
-        let seconds = value(&budget.max_wall_clock_seconds).copied();
-        lowering.boundary.budgets = boundary::Budgets {
-            wall_clock: seconds.map(|seconds| seconds.saturating_mul(1000)),
-            files_touched: value(&budget.max_files_touched).copied(),
-            output_bytes: value(&budget.max_output_bytes).copied(),
-            ..boundary::Budgets::default()
-        };
+    let Some(budget) = of_mode else { return };
+    for (kind, field, unit) in [
+        (Kind::WallClock, &budget.max_wall_clock_seconds, 1000),
+        (Kind::FilesTouched, &budget.max_files_touched, 1),
+        (Kind::OutputBytes, &budget.max_output_bytes, 1),
+    ] {
+        if let Some(field) = field
+            && let Some(amount) = field.value
+        {
+            let (amount, place) = (amount.saturating_mul(unit), field.key.place.clone());
+            lowering.boundary.budgets.limits.push(boundary::Budget { kind, amount, place });
+        }
     }
-    let message = "the kernel does not count these budgets in this version".to_owned();
-    let help = "they stay with the agent that spends them";
-    lowering.warning(code::NOT_ENFORCED, &budgets.key, message, help);
 }
 
 #[cfg(test)]

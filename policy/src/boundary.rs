@@ -4,7 +4,7 @@
 use std::{fmt, net::IpAddr, ops::RangeInclusive, sync::Arc};
 
 use ipnetwork::IpNetwork;
-use ringfence_common::{Right, Verdict};
+use ringfence_common::{Right, Verdict, budget::Kind};
 
 /// Where something stands in a policy file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -273,7 +273,7 @@ pub struct Boundary {
     /// The ports on which others than the scope may be served. Without it none, where destinations
     /// are governed.
     pub listen: Option<Listen>,
-    /// What the scope may use up. Not compiled yet.
+    /// What the scope may use up.
     pub budgets: Budgets,
 }
 
@@ -320,19 +320,52 @@ pub struct ListenRule {
     pub place: Place,
 }
 
-/// What a scope may use up; `None` is without limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a scope may use up.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budgets {
-    /// Milliseconds on the clock.
-    pub wall_clock: Option<u64>,
-    /// Distinct files opened.
-    pub files_touched: Option<u64>,
-    /// Bytes written.
-    pub output_bytes: Option<u64>,
-    /// Connections made.
-    pub connections: Option<u64>,
-    /// Processes at a time.
-    pub processes: Option<u64>,
+    /// What becomes of an act that a spent budget has no room for.
+    pub mode: Mode,
+    /// The limits, each kind at most once; a kind that is not there is without limit.
+    pub limits: Vec<Budget>,
+}
+
+/// A limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Of what.
+    pub kind: Kind,
+    /// How much; of the clock, milliseconds.
+    pub amount: u64,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl Budget {
+    /// The limit in words.
+    pub fn in_words(&self) -> String {
+        let Self { kind, amount, .. } = self;
+        match kind {
+            Kind::WallClock => format!("at most {amount} ms on the clock"),
+            Kind::FilesTouched => format!("at most {amount} distinct files"),
+            Kind::OutputBytes => format!("at most {amount} bytes written"),
+            Kind::Connections => format!("at most {amount} connections"),
+            Kind::Processes => format!("at most {amount} processes at a time"),
+            Kind::SentBytes => format!("at most {amount} bytes sent"),
+        }
+    }
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self { mode: Mode::Enforce, limits: Vec::new() }
+    }
+}
+
+impl Budgets {
+    /// The limit of a kind.
+    pub fn of(&self, kind: Kind) -> Option<u64> {
+        self.limits.iter().find(|budget| budget.kind == kind).map(|budget| budget.amount)
+    }
 }
 
 impl Boundary {
@@ -394,7 +427,13 @@ impl Boundary {
         if let Some(listen) = &mut self.listen {
             listen.mode = mode;
         }
+        self.budgets.mode = mode;
         self
+    }
+
+    /// Whether any right over files is governed.
+    pub fn governs_files(&self) -> bool {
+        self.path_groups.iter().any(|group| !group.rights.is_empty())
     }
 
     /// The modes of all its groups.
@@ -402,7 +441,9 @@ impl Boundary {
         let paths = self.path_groups.iter().filter(|group| !group.rights.is_empty());
         let egress = self.egress.as_ref().map(|egress| egress.mode);
         let listen = self.listen.as_ref().map(|listen| listen.mode);
-        paths.map(|group| group.mode).chain(egress).chain(listen).chain(self.single_modes())
+        let budgets = (!self.budgets.limits.is_empty()).then_some(self.budgets.mode);
+        let groups = paths.map(|group| group.mode).chain(egress).chain(listen).chain(budgets);
+        groups.chain(self.single_modes())
     }
 
     /// The modes of what is refused in one word, without a list of rules.
@@ -423,6 +464,7 @@ impl Boundary {
         self.path_groups.is_empty()
             && self.egress.is_none()
             && self.listen.is_none()
+            && self.budgets.limits.is_empty()
             && self.single_modes().next().is_none()
     }
 }

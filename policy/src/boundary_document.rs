@@ -10,7 +10,6 @@ pub use model::*;
 
 use crate::{
     boundary::{Baseline, Mode, Place, Rings},
-    diagnostic::code,
     document::{Span, Spanned},
     lowering::Lowering,
     model::{Field, value},
@@ -63,10 +62,7 @@ pub(crate) fn lower(document: &Document, lowering: &mut Lowering<'_>) {
     if let Some(field) = &document.budgets
         && let Some(budgets) = &field.value
     {
-        lowering.boundary.budgets = amounts::budgets(budgets, lowering);
-        if *budgets != Budgets::default() {
-            tell_not_enforced("budgets", &field.key, lowering);
-        }
+        lowering.boundary.budgets = amounts::budgets(budgets, mode, lowering);
     }
 }
 
@@ -98,13 +94,6 @@ impl<'a, T> Group<'a, T> {
     fn place(&self) -> Place {
         self.key.place.clone()
     }
-}
-
-fn tell_not_enforced(name: &str, key: &Span, lowering: &mut Lowering<'_>) {
-    let message = format!("`{name}` is not enforced by this version");
-    let help = "`ringfence run` refuses to start with it, unless `--allow-degraded` is given";
-    lowering.warning(code::NOT_ENFORCED, key, message.clone(), help);
-    lowering.unenforced.push((key.place.clone(), message));
 }
 
 #[cfg(test)]

@@ -44,6 +44,8 @@ pub enum Part {
     Serving,
     /// Which Unix sockets may be connected to.
     Sockets,
+    /// What may be used up.
+    Budgets,
     /// Everything that is governed.
     All,
 }
@@ -94,9 +96,26 @@ const SERVING: &[&str] = &["socket_listen", "socket_accept", "ingress"];
 /// Hooks that judge Unix sockets.
 const SOCKETS: &[&str] = &["unix_stream_connect", "unix_may_send", "file_receive"];
 
+/// Hooks that count what is used up, each for a scope with such a budget.
+const BUDGETS: &[&str] = &[
+    "file_open",
+    "file_receive",
+    "path_truncate",
+    "connect4",
+    "connect6",
+    "sendmsg4",
+    "sendmsg6",
+    "egress",
+    "task_alloc",
+    "task_free",
+    "sched_process_exit",
+    "rw_verify_area",
+    "file_permission",
+];
+
 impl Part {
     /// Every part.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Files,
         Self::Programs,
         Self::Paths,
@@ -106,6 +125,7 @@ impl Part {
         Self::Destinations,
         Self::Serving,
         Self::Sockets,
+        Self::Budgets,
         Self::All,
     ];
 
@@ -121,6 +141,7 @@ impl Part {
             Self::Destinations => &[Self::Destinations],
             Self::Serving => &[Self::Serving],
             Self::Sockets => &[Self::Sockets],
+            Self::Budgets => &[Self::Budgets],
             Self::All => &[
                 Self::Files,
                 Self::Programs,
@@ -130,6 +151,7 @@ impl Part {
                 Self::Destinations,
                 Self::Serving,
                 Self::Sockets,
+                Self::Budgets,
             ],
         }
     }
@@ -146,13 +168,14 @@ impl Part {
             Self::Destinations => DESTINATIONS.to_vec(),
             Self::Serving => SERVING.to_vec(),
             Self::Sockets => SOCKETS.to_vec(),
-            Self::All => [FILES, PROGRAMS, RINGS, DESTINATIONS, SERVING, SOCKETS].concat(),
+            Self::Budgets => BUDGETS.to_vec(),
+            Self::All => [FILES, PROGRAMS, RINGS, DESTINATIONS, SERVING, SOCKETS, BUDGETS].concat(),
         }
     }
 
     /// Whether it is a list of rules, and not one rule by itself.
     pub(crate) const fn has_rules(self) -> bool {
-        !matches!(self, Self::LaterPrograms | Self::AnonymousCode | Self::Rings)
+        !matches!(self, Self::LaterPrograms | Self::AnonymousCode | Self::Rings | Self::Budgets)
     }
 
     /// The word for the part in JSON.
@@ -167,6 +190,7 @@ impl Part {
             Self::Destinations => "destinations",
             Self::Serving => "serving",
             Self::Sockets => "unix_sockets",
+            Self::Budgets => "budgets",
             Self::All => "all",
         }
     }
@@ -183,6 +207,7 @@ impl Part {
             Self::Destinations => "destinations",
             Self::Serving => "serving others",
             Self::Sockets => "Unix sockets",
+            Self::Budgets => "budgets",
             Self::All => "everything that is governed",
         }
     }

@@ -1,4 +1,4 @@
-//! JSON schemas of the policy languages, for editors and for whoever checks documents by other
+//! JSON schemas of the policy languages and of the agent's configuration, for editors and for whoever checks documents by other
 //! means: draft 2020-12, made of the same declarations as our own check.
 //!
 //! A schema says what keys and types can say. Paths, patterns, hosts and networks are checked
@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Dialect,
+    configuration::keys,
+    model::Model as _,
     schema::{GROUP, Property, Shape},
 };
 
@@ -22,12 +24,21 @@ use crate::{
 /// assert_eq!(schema["additionalProperties"], false);
 /// ```
 pub fn json_schema(dialect: Dialect) -> Value {
-    let mut schema = shape(dialect.shape());
+    document(dialect.shape(), dialect.name(), dialect.title())
+}
+
+/// The JSON schema of the agent's configuration.
+pub fn of_configuration() -> Value {
+    document(keys::Document::SHAPE, "configuration", "ringfence agent configuration")
+}
+
+fn document(shape: Shape, name: &str, title: &str) -> Value {
+    let mut schema = self::shape(shape);
     if let Value::Object(members) = &mut schema {
         let draft = "https://json-schema.org/draft/2020-12/schema";
         members.insert("$schema".into(), draft.into());
-        members.insert("$id".into(), format!("urn:ringfence:schema:{}:1", dialect.name()).into());
-        members.insert("title".into(), dialect.title().into());
+        members.insert("$id".into(), format!("urn:ringfence:schema:{name}:1").into());
+        members.insert("title".into(), title.into());
     }
     schema
 }
@@ -112,6 +123,11 @@ fn parsed(text: &str) -> Value {
 mod tests {
     use super::*;
 
+    /// The shapes of all documents that have a schema.
+    fn shapes() -> impl Iterator<Item = Shape> {
+        Dialect::ALL.into_iter().map(Dialect::shape).chain([keys::Document::SHAPE])
+    }
+
     /// Every piece of JSON text in a shape.
     fn texts(shape: Shape, found: &mut Vec<&'static str>) {
         match shape {
@@ -135,8 +151,8 @@ mod tests {
     #[test]
     fn the_pieces_of_schemas_that_are_text_are_json_objects() {
         let mut found = Vec::new();
-        for dialect in Dialect::ALL {
-            texts(dialect.shape(), &mut found);
+        for shape in shapes() {
+            texts(shape, &mut found);
         }
         assert!(found.len() > 10);
         for text in found {
@@ -162,7 +178,7 @@ mod tests {
                 _ => {}
             }
         }
-        Dialect::ALL.into_iter().for_each(|dialect| check(dialect.shape()));
+        shapes().for_each(check);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod boundary;
 pub mod boundary_document;
 pub mod compare;
 pub mod compile;
+pub mod configuration;
 pub mod coverage;
 mod destination;
 pub mod diagnostic;

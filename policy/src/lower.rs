@@ -4,11 +4,13 @@
 
 use std::fmt::{self, Write as _};
 
+use ringfence_common::budget::Kind;
+
 use crate::{
     Document, PathMapping,
     boundary::{
-        Baseline, Boundary, Budgets, Effect, Egress, EgressRule, GlobSyntax, Mode, PathRule, Place,
-        Protocol, Rights, Rings, Target, hexadecimal,
+        Baseline, Boundary, Budget, Budgets, Effect, Egress, EgressRule, GlobSyntax, Mode,
+        PathRule, Place, Protocol, Rights, Rings, Target, hexadecimal,
     },
     boundary_document::RIGHTS,
     diagnostic::visible,
@@ -20,12 +22,10 @@ use crate::{
 pub fn text(documents: &[Document]) -> String {
     let (boundaries, _) = path_map::boundaries(documents);
     let mut out = String::new();
-    let says_nothing =
-        |boundary: &Boundary| boundary.is_empty() && boundary.budgets == Budgets::default();
     // A map of paths has done its work, unless there is nothing else.
-    let is_alone = boundaries.iter().all(says_nothing) || documents.len() == 1;
+    let is_alone = boundaries.iter().all(Boundary::is_empty) || documents.len() == 1;
     for (document, boundary) in documents.iter().zip(&boundaries) {
-        if !is_alone && says_nothing(boundary) {
+        if !is_alone && boundary.is_empty() {
             continue;
         }
         if !out.is_empty() {
@@ -92,7 +92,10 @@ fn main_mode(boundary: &Boundary) -> Mode {
     let groups = boundary.path_groups.iter().map(|group| group.mode);
     let egress = boundary.egress.iter().map(|egress| egress.mode);
     let listen = boundary.listen.iter().map(|listen| listen.mode);
-    let modes = boundary.single_modes().chain(groups).chain(egress).chain(listen);
+    // Neither these nor what is said in one word can have a mode of their own.
+    let budgets = (!boundary.budgets.limits.is_empty()).then_some(boundary.budgets.mode);
+    let single = boundary.single_modes().chain(budgets);
+    let modes = single.chain(groups).chain(egress).chain(listen);
     modes.into_iter().next().unwrap_or(Mode::Enforce)
 }
 
@@ -179,24 +182,17 @@ fn egress_rule(rule: &EgressRule) -> String {
 }
 
 fn write_budgets(budgets: &Budgets, out: &mut String) -> fmt::Result {
-    if *budgets == Budgets::default() {
+    if budgets.limits.is_empty() {
         return Ok(());
     }
     writeln!(out, "budgets:")?;
-    match budgets.wall_clock {
-        None => {}
-        Some(time) if time % 1000 == 0 => writeln!(out, "  wall_clock: {}s", time / 1000)?,
-        Some(time) => writeln!(out, "  wall_clock: {time}ms")?,
-    }
-    for (name, value) in [
-        ("files_touched", budgets.files_touched),
-        ("output_bytes", budgets.output_bytes),
-        ("connections", budgets.connections),
-        ("processes", budgets.processes),
-    ] {
-        if let Some(value) = value {
-            writeln!(out, "  {name}: {value}")?;
-        }
+    for Budget { kind, amount, place } in &budgets.limits {
+        let (amount, unit) = match kind {
+            Kind::WallClock if amount % 1000 == 0 => (amount / 1000, "s"),
+            Kind::WallClock => (*amount, "ms"),
+            _ => (*amount, ""),
+        };
+        writeln!(out, "  {}: {amount}{unit}{}", kind.name(), Origin(place))?;
     }
     Ok(())
 }

@@ -95,7 +95,13 @@ pub(crate) fn is_usable(path: &str) -> bool {
     not_absolute(path).is_none() && abnormal(path).is_none() && path.len() <= MAX_BYTES
 }
 
-fn check_glob(span: &Span, pattern: &str, syntax: GlobSyntax, lowering: &mut Lowering<'_>) -> bool {
+/// Checks that a pattern can be read. Whether it can.
+pub(crate) fn check_glob(
+    span: &Span,
+    pattern: &str,
+    syntax: GlobSyntax,
+    lowering: &mut Lowering<'_>,
+) -> bool {
     let Some(error) = glob::error(pattern, syntax) else { return true };
     let (place, length) = span.within(error.at);
     let finding = crate::Diagnostic::error(code::BAD_GLOB, place, length, error.message);

@@ -151,7 +151,7 @@ impl PolicySet {
 }
 
 /// How many characters the value at a column of a line takes.
-fn extent(line: &str, column: u32) -> u32 {
+pub(crate) fn extent(line: &str, column: u32) -> u32 {
     let mut rest = line.chars().skip((column as usize).saturating_sub(1));
     let ends: &[char] = match rest.next() {
         Some('"') => &['"'],

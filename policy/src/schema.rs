@@ -117,7 +117,8 @@ impl Shape {
             Self::Whole(..) => "a whole number",
             Self::OneOf(_) => "a word",
             Self::List(_) | Self::Group(_) => "a list",
-            Self::Mapping(_) | Self::Record(_) | Self::Dependent(..) => "a mapping",
+            Self::Mapping(_) | Self::Record(_) => "a mapping",
+            Self::Dependent(inner, _) => inner.name(),
             Self::Form(form) => form.name,
         }
     }
@@ -129,7 +130,8 @@ impl Shape {
             Self::Boolean => "true",
             Self::Number(..) | Self::Whole(..) => "1",
             Self::List(_) | Self::Group(_) => "[…]",
-            Self::Mapping(_) | Self::Record(_) | Self::Dependent(..) => "{…}",
+            Self::Mapping(_) | Self::Record(_) => "{…}",
+            Self::Dependent(inner, _) => inner.example(),
             Self::Form(form) => form.example,
             Self::Any | Self::Text | Self::NonEmptyText | Self::OneOf([]) => "…",
         }

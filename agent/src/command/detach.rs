@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-use crate::{cgroup, scopes};
+use crate::{cgroup, scopes, service};
 
-/// Ends and removes every scope whose `ringfence run` was killed.
+/// Removes every scope of the long-running agent, and ends and removes every one whose
+/// `ringfence run` was killed.
 ///
 /// # Errors
 ///
@@ -15,8 +16,18 @@ pub(crate) fn run() -> Result<ExitCode> {
     if !rustix::process::geteuid().is_root() {
         bail!("detaching programs from the kernel needs root: try `sudo ringfence detach`");
     }
+    if scopes::is_agent_there()? {
+        bail!(
+            "the agent is running, and would put everything in force again: stop it first, as \
+             with `systemctl stop ringfence`"
+        );
+    }
+    let kept = service::detach()?;
+    for name in &kept {
+        say!("{name}: removed; what runs in it goes on, and is not governed any more");
+    }
     let orphans = scopes::orphans()?;
-    if orphans.is_empty() {
+    if orphans.is_empty() && kept.is_empty() {
         say!("nothing was left behind");
     }
     for orphan in orphans {

@@ -16,7 +16,7 @@ use crate::{
     kernel::{
         probe::{self, KERNEL_BTF},
         programs::{Loaded, Programs},
-        set::Set,
+        set::{Part, Set},
         symbols,
     },
     launch,
@@ -136,7 +136,7 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
         // A set of its own: that another is loaded says nothing of what could be loaded now.
         let set = Set::for_trial(scopes::sets().join(&name));
         let mut found = vec![];
-        let loaded = set.load_each(true, |hook, result| {
+        let loaded = set.load_each(&Part::ALL, |hook, result| {
             let name = format!("{} ({})", hook.purpose, hook.name);
             found.push(finding(&name, result.map(str::to_owned)));
         });

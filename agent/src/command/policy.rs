@@ -33,7 +33,8 @@ pub(crate) enum PolicyCommand {
     Lower(LowerArguments),
     /// Tell what one policy allows and another does not, with an example for each difference.
     Diff(DiffArguments),
-    /// Print the JSON schema of a policy language, by which editors complete and check documents.
+    /// Print the JSON schema of a policy language, or of the agent's configuration, by which
+    /// editors complete and check documents.
     Schema(SchemaArguments),
 }
 
@@ -110,9 +111,9 @@ pub(crate) struct DiffArguments {
 /// Arguments of `policy schema`.
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArguments {
-    /// The language: sec0, secai, agent or boundary.
+    /// The language: sec0, secai, agent or boundary; or configuration, that of `ringfence agent`.
     #[arg(value_name = "DIALECT")]
-    dialect: Dialect,
+    language: schema::Language,
 }
 
 /// The policies that a command is about.

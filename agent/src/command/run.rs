@@ -2,10 +2,11 @@
 
 use std::{
     ffi::OsString,
-    fs, io,
+    io,
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{ExitCode, ExitStatus},
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -20,11 +21,13 @@ use tokio::{
 
 use crate::{
     audit::{self, Audit},
+    budgets::WallClock,
     contents,
-    kernel::{probe::KERNEL_BTF, programs::Loaded, ring::Ring},
+    kernel::{programs::Loaded, ring::Ring},
     launch::{self, LaunchError},
-    names::{self, Lookup, Service, Sockets},
-    policies::{self, Policy},
+    machine,
+    names::{self, Counts, Lookup, Rules, Service, Sockets},
+    policies,
     scope::Scope,
     scopes,
     user::{self, User},
@@ -94,12 +97,14 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         ModeArgument::Enforce => Mode::Enforce,
         ModeArgument::Observe => Mode::Observe,
     });
-    let policy = policies::load(&arguments.policies, mode, arguments.allow_degraded)?;
-    // A run has one policy, which the resolver's thread needs as long as this process lives.
-    let policy: &'static Policy = Box::leak(Box::new(policy));
+    let policy =
+        policies::load(&arguments.policies, mode, arguments.allow_degraded, None, &mut |line| {
+            tell!("{line}");
+        })?;
+    let policy = Arc::new(policy);
     let user = arguments.user.as_deref().map(user::find).transpose()?;
-    check_machine()?;
-    let contents = contents::measure(&policy.tables)?;
+    machine::check("ringfence run …")?;
+    let contents = contents::measure(&policy.tables, &mut |line| tell!("{line}"))?;
     let sink = arguments.events.as_deref().map(audit::open_sink).transpose()?;
     clean_up_orphans()?;
 
@@ -119,11 +124,14 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         about: policy.about,
     };
     let (scope, channels) = Scope::create(&name, loaded)?;
-    let mut audit = Audit::new(name, (scope.cgroup.id, scope.cgroup.name.clone()), policy, sink);
+    let cgroup = (scope.cgroup.id, scope.cgroup.name.clone());
+    let of_policy = (0, Arc::clone(&policy));
+    let mut audit = Audit::new(name, Some(cgroup), of_policy, sink, channels.sequence, (0, 0));
     let resolver = sockets
         .map(|sockets| {
             let as_nonexistent = matches!(arguments.unlisted_names, Refusal::Nxdomain);
-            Service::start(sockets, channels.names, policy, as_nonexistent)
+            let rules = Arc::new(Rules::new(policy, 0));
+            Service::start(sockets, channels.names, rules, as_nonexistent, Counts::new(None))
         })
         .transpose();
     let outcome = resolver.and_then(|resolver| {
@@ -135,25 +143,6 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
     }
     summarise(&audit);
     outcome
-}
-
-/// Says the one thing to do when this machine cannot be used at all.
-fn check_machine() -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        bail!("attaching programs to the kernel needs root: try `sudo ringfence run …`");
-    }
-    if !fs::exists(KERNEL_BTF).unwrap_or(false) {
-        bail!("the kernel does not describe its types: one built with CONFIG_DEBUG_INFO_BTF does");
-    }
-    if let Ok(modules) = fs::read_to_string("/sys/kernel/security/lsm")
-        && !modules.split(',').any(|module| module.trim() == "bpf")
-    {
-        bail!(
-            "the kernel does not call BPF security programs: boot with `lsm={},bpf`",
-            modules.trim()
-        );
-    }
-    scopes::check_bpffs()
 }
 
 /// Removes what runs that were killed left behind. What still runs is left governed.
@@ -200,7 +189,7 @@ async fn govern(
     if let Some(resolver) = &mut resolver {
         resolver.take_waiting(|lookup| audit.take_lookup(&lookup));
     }
-    audit.account_lost(lost(scope, resolver.as_ref()));
+    audit.finish(scope.lost(), resolver.as_ref().map_or(0, Service::lost));
     audit.flush();
     ended.and(code)
 }
@@ -217,6 +206,7 @@ async fn attend(
     // The terminal sends these to the command as well, whose answer is what counts.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut quit = signal(SignalKind::quit())?;
+    let mut time = scope.wall_clock().map(|clock| (clock, clock.most()));
     loop {
         tokio::select! {
             // In this order: whoever floods the ring must not outrun the command's end.
@@ -226,25 +216,38 @@ async fn attend(
             _ = hang_up.recv() => forward(&child, Signal::HUP),
             _ = interrupt.recv() => {}
             _ = quit.recv() => {}
+            (clock, used) = spent(time) => {
+                audit.take_time(clock, used);
+                time = (used < clock.limit).then_some((clock, clock.limit));
+                if time.is_none() {
+                    tell!("ringfence: the {} ms of its `wall_clock` are over", clock.limit);
+                    if clock.is_enforced {
+                        scope.end_in_time()?;
+                    }
+                }
+            }
             taken = ring.wait(|record| audit.take(record)) => {
                 taken?;
                 if let Some(resolver) = &mut resolver {
                     resolver.take_waiting(|lookup| audit.take_lookup(&lookup));
                 }
-                audit.account_lost(lost(scope, resolver.as_deref()));
+                audit.settle(scope.lost(), resolver.as_deref().map_or(0, Service::lost));
                 audit.flush();
             }
             lookup = next(resolver.as_deref_mut()) => {
                 audit.take_lookup(&lookup);
+                audit.settle(scope.lost(), resolver.as_deref().map_or(0, Service::lost));
                 audit.flush();
             }
         }
     }
 }
 
-/// Decisions that could not be told so far.
-fn lost(scope: &Scope, resolver: Option<&Service>) -> u64 {
-    scope.lost() + resolver.map_or(0, Service::lost)
+/// Waits until that much of the scope's time is over, if it has any budget of it.
+async fn spent(time: Option<(WallClock, u64)>) -> (WallClock, u64) {
+    let Some((clock, used)) = time else { return std::future::pending().await };
+    clock.wait(used).await;
+    (clock, used)
 }
 
 /// The next lookup to tell of, if there is a resolver at all.

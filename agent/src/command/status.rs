@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
+use super::agent::ControlArguments;
 use crate::status;
 
 /// Arguments of `status`.
@@ -15,6 +16,8 @@ pub(crate) struct StatusArguments {
     /// How to print what is found.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    #[command(flatten)]
+    control: ControlArguments,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -32,7 +35,7 @@ pub(crate) fn run(arguments: &StatusArguments) -> Result<ExitCode> {
     if !rustix::process::geteuid().is_root() {
         bail!("reading what is pinned in the kernel needs root: try `sudo ringfence status`");
     }
-    let status = status::gather()?;
+    let status = status::gather(&arguments.control.control)?;
     match arguments.format {
         Format::Json => say!("{}", serde_json::to_string_pretty(&status)?),
         Format::Text => say!("{}", text::page(&status)),

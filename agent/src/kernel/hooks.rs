@@ -2,6 +2,8 @@
 
 use aya::programs::{CgroupSkbAttachType as Way, CgroupSockAddrAttachType as On};
 
+use super::set::Part;
+
 /// How a program is attached.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Attachment {
@@ -11,6 +13,12 @@ pub(crate) enum Attachment {
     SocketAddress(On),
     /// To the hook on packets of the scope's cgroup that go this way.
     Packet(Way),
+    /// To a tracepoint, whose arguments the verifier knows the types of, for the whole machine.
+    TracePoint,
+    /// To the entry of a kernel function, for the whole machine.
+    Entry,
+    /// An iterator over all tasks: it runs when its pin is read.
+    EveryTask,
 }
 
 /// One program of the object.
@@ -20,6 +28,8 @@ pub(crate) struct Hook {
     pub(crate) name: &'static str,
     /// How it is attached.
     pub(crate) attachment: Attachment,
+    /// What it is loaded with.
+    pub(crate) part: Part,
     /// What is not enforced where the kernel lacks it.
     pub(crate) purpose: &'static str,
     /// Why nothing is open where the kernel has no such hook; without it the hook is required.
@@ -27,7 +37,8 @@ pub(crate) struct Hook {
 }
 
 const fn lsm(name: &'static str, purpose: &'static str) -> Hook {
-    Hook { name, attachment: Attachment::SecurityModule, purpose, otherwise: None }
+    let attachment = Attachment::SecurityModule;
+    Hook { name, attachment, part: Part::Machine, purpose, otherwise: None }
 }
 
 /// A hook that not every kernel has, and needs.
@@ -36,14 +47,20 @@ const fn lsm_or(name: &'static str, purpose: &'static str, otherwise: &'static s
 }
 
 const fn address(name: &'static str, on: On, purpose: &'static str) -> Hook {
-    Hook { attachment: Attachment::SocketAddress(on), ..lsm(name, purpose) }
+    let attachment = Attachment::SocketAddress(on);
+    Hook { attachment, part: Part::Network, ..lsm(name, purpose) }
 }
 
-impl Hook {
-    /// Whether it is attached for the whole machine, and not to each scope's cgroup.
-    pub(crate) const fn is_for_machine(&self) -> bool {
-        matches!(self.attachment, Attachment::SecurityModule)
-    }
+const fn packet(name: &'static str, way: Way, purpose: &'static str) -> Hook {
+    Hook { attachment: Attachment::Packet(way), part: Part::Network, ..lsm(name, purpose) }
+}
+
+const fn point(part: Part, name: &'static str, purpose: &'static str) -> Hook {
+    Hook { attachment: Attachment::TracePoint, part, ..lsm(name, purpose) }
+}
+
+const fn of(part: Part, hook: Hook) -> Hook {
+    Hook { part, ..hook }
 }
 
 /// Every hook, those that bring tasks under the policy first.
@@ -118,8 +135,23 @@ pub(crate) const HOOKS: &[Hook] = &[
     address("recvmsg6", On::UDPRecvMsg6, "answers of name servers over IPv6"),
     address("getpeername4", On::GetPeerName4, "names of name servers over IPv4"),
     address("getpeername6", On::GetPeerName6, "names of name servers over IPv6"),
-    Hook { attachment: Attachment::Packet(Way::Egress), ..lsm("egress", "packets") },
-    Hook { attachment: Attachment::Packet(Way::Ingress), ..lsm("ingress", "packets that come in") },
+    packet("egress", Way::Egress, "packets"),
+    packet("ingress", Way::Ingress, "packets that come in"),
+    point(Part::Membership, "cgroup_attach_task", "processes that are moved into a control group"),
+    point(Part::Membership, "task_newtask", "processes that are born into a control group"),
+    point(Part::Membership, "cgroup_mkdir", "new control groups"),
+    point(Part::Membership, "cgroup_rmdir", "control groups that go"),
+    Hook {
+        attachment: Attachment::EveryTask,
+        ..of(Part::Membership, lsm("every_task", "processes that run already"))
+    },
+    of(Part::Processes, lsm("task_free", "the budget of processes, where a fork fails")),
+    point(Part::Processes, "sched_process_exit", "the budget of processes"),
+    Hook {
+        attachment: Attachment::Entry,
+        ..of(Part::Output, lsm("rw_verify_area", "the budget of bytes written"))
+    },
+    of(Part::Output, lsm("file_permission", "the budget of bytes written")),
 ];
 
 #[cfg(test)]

@@ -3,14 +3,14 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, AsRawFd as _},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{set::Maps, sys};
+use super::{maps::Maps, set::Set, sys};
 
 /// Lists of processes that are read before it is given up.
 const MAX_ROUNDS: usize = 500;
@@ -98,8 +98,26 @@ pub(super) fn labelled(maps: &Maps) -> Result<Vec<(Pid, u32)>> {
     Ok(found)
 }
 
+impl Set {
+    /// Whether a process is governed by a scope of the set.
+    ///
+    /// # Errors
+    ///
+    /// When the set cannot be read.
+    pub(crate) fn governs(&self, process: BorrowedFd<'_>) -> Result<bool> {
+        if !self.is_begun() {
+            return Ok(false);
+        }
+        let tasks = self.pinned("TASKS")?;
+        let size = tasks.info().context("the map of labels")?.value_size();
+        let mut label = vec![0; size as usize];
+        let process = process.as_raw_fd().to_ne_bytes();
+        Ok(sys::get(tasks.fd(), &process, &mut label)?)
+    }
+}
+
 /// Room for a label.
-fn room(maps: &Maps) -> Result<Vec<u8>> {
+pub(super) fn room(maps: &Maps) -> Result<Vec<u8>> {
     let size = maps.tasks.info().context("the map of labels")?.value_size();
     Ok(vec![0; size as usize])
 }

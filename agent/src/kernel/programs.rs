@@ -1,38 +1,41 @@
 //! A scope in force: its place in a set of kernel programs.
 
 use std::{
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd},
     path::Path,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Map, MapData, RingBuf};
 use ringfence_common::{
+    budget::{Kind, kinds},
     content::{Key, Pin},
     egress,
     image::{Image as _, header},
     installed,
-    scope::{About, Here, MAX_SCOPES, NAME_BYTES, Resolver, Scope, on},
+    scope::{About, Here, LEVEL, MAX_SCOPES, Member, NAME_BYTES, Resolver, Scope, Told, kind, on},
     serving,
 };
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use crate::{
+    budgets::{self, WallClock},
     cgroup::Cgroup,
     clock::since_boot,
     names::{Addresses, Askers},
 };
 
 use super::{
+    maps::Maps,
     members::Members,
-    set::{Maps, Set},
-    sys::{self, NewMap},
+    sequence::Sequence,
+    set::{Part, Set},
+    sys,
 };
 
-/// `BPF_MAP_TYPE_RINGBUF` (`linux/bpf.h`).
-const RING: u32 = 27;
-/// Bytes of a scope's ring of events.
-const RING_BYTES: u32 = 1 << 20;
+/// The budgets that need parts of their own, which go with the last scope that has one.
+const COUNTING: [(Kind, Part); 2] =
+    [(Kind::Processes, Part::Processes), (Kind::OutputBytes, Part::Output)];
 
 /// What a scope is governed by.
 #[derive(Clone, Copy, Debug)]
@@ -56,20 +59,65 @@ fn on(image: &[u8]) -> u32 {
         | part(egress::governs(image), on::EGRESS)
         | part(serving::governs(image), on::SERVING)
         | part(has_names, on::NAMES)
+        | part(budgets::has(image, Kind::Connections), on::CONNECTIONS)
+        | part(budgets::has(image, Kind::SentBytes), on::SENT)
+}
+
+/// The kinds that are counted for a scope, as a set of [`Kind::bit`]s. What cannot be read counts as
+/// needed.
+fn counted(maps: &Maps, number: u32) -> u32 {
+    budgets::get(maps, number).map_or(u32::MAX, |(limits, used)| {
+        // Of a budget that is gone, until every task that it counted has been seen to.
+        let places = used.amounts.get(Kind::Processes as usize).is_some_and(|used| *used != 0);
+        limits.on | if places { Kind::Processes.bit() } else { 0 }
+    })
+}
+
+/// The parts of the programs that count for these kinds.
+pub(super) fn counting(kinds: u32) -> impl Iterator<Item = Part> {
+    COUNTING.iter().filter(move |(kind, _)| kinds & kind.bit() != 0).map(|(_, part)| *part)
 }
 
 impl Loaded<'_> {
     /// Whether the control group's hooks have anything to judge. They are half of what the kernel
     /// verifies.
     pub(crate) fn has_network(&self) -> bool {
-        egress::governs(self.image) || serving::governs(self.image)
+        let counts = [Kind::Connections, Kind::SentBytes];
+        egress::governs(self.image)
+            || serving::governs(self.image)
+            || counts.iter().any(|kind| budgets::has(self.image, *kind))
     }
+
+    /// The parts of the programs that it needs.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let network = self.has_network().then_some(Part::Network);
+        let counting = counting(kinds(self.image));
+        [Part::Machine].into_iter().chain(network).chain(counting).collect()
+    }
+
+    pub(super) fn resolver(&self) -> Resolver {
+        let [v4, v6] = self.resolver.map(u32::from);
+        Resolver { v4, v6 }
+    }
+}
+
+/// A control group whose processes are governed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group<'a> {
+    /// Its identifier.
+    pub(crate) id: u64,
+    /// Its depth below the root of the hierarchy.
+    pub(crate) level: u32,
+    /// Its folder.
+    pub(crate) folder: BorrowedFd<'a>,
 }
 
 /// What is read and written while a scope is in force.
 pub(crate) struct Channels {
     /// Decisions to tell of.
     pub(crate) events: RingBuf<MapData>,
+    /// Their numbers.
+    pub(crate) sequence: Sequence,
     /// What the scope's resolver needs.
     pub(crate) names: NameMaps,
 }
@@ -86,10 +134,11 @@ pub(crate) struct NameMaps {
 
 /// The place of a scope.
 pub(crate) struct Programs {
-    set: Set,
-    maps: Maps,
-    number: u32,
-    cgroup: u64,
+    pub(super) set: Set,
+    pub(super) maps: Maps,
+    pub(super) number: u32,
+    pub(super) cgroup: u64,
+    pub(super) wall_clock: Option<WallClock>,
 }
 
 impl Programs {
@@ -104,13 +153,61 @@ impl Programs {
         cgroup: &Cgroup,
         policy: Loaded<'_>,
     ) -> Result<(Self, Channels)> {
+        Self::take(set, name, cgroup.id, policy, |this| {
+            let channels = this.channels()?;
+            this.maps.parent.set(0, cgroup.parent, 0).context("the map of the parent")?;
+            this.begin(policy)?;
+            let folder = cgroup.open()?;
+            this.admit(Group { id: cgroup.id, level: LEVEL, folder: folder.as_fd() }, policy)?;
+            Ok(channels)
+        })
+    }
+
+    /// Gives a scope of the long-running agent a place, as [`Self::attach`] does. No control group
+    /// is in it yet. Its events are numbered from the one after `last` on: those before had a
+    /// place in another set.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::attach`].
+    pub(crate) fn settle(
+        set: Set,
+        name: &str,
+        policy: Loaded<'_>,
+        last: u64,
+    ) -> Result<(Self, Channels)> {
+        set.load(&policy.parts())?;
+        Self::take(set, name, 0, policy, |this| {
+            let channels = this.channels()?;
+            let key = this.number.to_ne_bytes();
+            sys::set(this.maps.sequences.fd(), &key, &last.to_ne_bytes())?;
+            sys::set(this.maps.told.fd(), &key, Told { last, lost: 0 }.as_bytes())?;
+            this.begin(policy)?;
+            Ok(channels)
+        })
+    }
+
+    fn take<T>(
+        set: Set,
+        name: &str,
+        cgroup: u64,
+        policy: Loaded<'_>,
+        begin: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<(Self, T)> {
         let maps = set.open()?;
         let taken = maps.scopes()?;
+        ensure!(
+            taken.iter().all(|(_, scope)| scope.name() != name),
+            "a scope named `{name}` is in force"
+        );
         let is_free = |number: &u32| taken.iter().all(|(other, _)| other != number);
         let number = (1..MAX_SCOPES).find(is_free).context("there is no room for another scope")?;
-        let mut this = Self { set, maps, number, cgroup: cgroup.id };
+        let mut this = Self { set, maps, number, cgroup, wall_clock: None };
         // What an entry opens must not outlive the scope that it was made for.
-        let placed = this.clear().and_then(|()| this.place(name, cgroup, policy));
+        let placed = this.clear().and_then(|()| {
+            this.fill(name, policy)?;
+            begin(&mut this)
+        });
         match placed {
             Ok(channels) => Ok((this, channels)),
             Err(error) => {
@@ -120,15 +217,15 @@ impl Programs {
         }
     }
 
-    fn place(&mut self, name: &str, cgroup: &Cgroup, policy: Loaded<'_>) -> Result<Channels> {
+    fn fill(&mut self, name: &str, policy: Loaded<'_>) -> Result<()> {
         let number = self.number;
-        let key = number.to_ne_bytes();
-        let resolver = Resolver { v4: policy.resolver[0].into(), v6: policy.resolver[1].into() };
         let mut scope = Scope {
-            cgroup: cgroup.id,
-            resolver,
+            cgroup: self.cgroup,
+            resolver: policy.resolver(),
             closing: 0,
             name_length: u32::try_from(name.len())?,
+            kind: if self.cgroup == 0 { kind::SERVICE } else { kind::RUN },
+            generation: 0,
             name: [0; NAME_BYTES],
             about: policy.about,
         };
@@ -139,46 +236,84 @@ impl Programs {
             .copy_from_slice(name.as_bytes());
         self.maps.set_scope(number, &scope)?;
 
-        let mut image = policy.image.to_vec();
-        let room = self.set.image_bytes() as usize;
-        ensure!(image.len() <= room, "the policy image is too large for these programs");
-        image.resize(room, 0);
-        let map = self.set.new_image().context("making the map of the policy")?;
-        sys::set(&map, &0_u32.to_ne_bytes(), &image).context("writing the policy image")?;
-        let refer = |maps: &MapData, map: &OwnedFd| {
-            sys::set(maps.fd(), &key, &map.as_raw_fd().to_ne_bytes())
-        };
-        refer(&self.maps.images, &map).context("the map of policies")?;
+        self.set.put_image(&self.maps, number, policy.image, 0)?;
+        self.set.make_ring(&self.maps, number)?;
+        self.pin_contents(policy.contents, 0)
+    }
 
-        let ring = NewMap { kind: RING, key: 0, value: 0, entries: RING_BYTES, inner: None };
-        let ring = sys::create(&ring).context("making the ring of events")?;
-        refer(&self.maps.rings, &ring).context("the map of rings")?;
-        for (key, pin) in policy.contents {
-            let key: [u8; size_of::<Key>()] = zerocopy::transmute!(Key { scope: number, ..*key });
+    pub(super) fn pin_contents(&mut self, contents: &[(Key, Pin)], generation: u32) -> Result<()> {
+        for (key, pin) in contents {
+            let key = Key { scope: self.number, generation, ..*key };
+            let key: [u8; size_of::<Key>()] = zerocopy::transmute!(key);
             let pin: [u8; size_of::<Pin>()] = zerocopy::transmute!(*pin);
             self.maps.contents.insert(key, pin, 0).context("the map of contents")?;
         }
-        if policy.has_network() {
-            self.set.attach_network(number, cgroup.open()?)?;
-            let here = Here { cgroup: cgroup.id, resolver, scope: number, on: on(policy.image) };
-            sys::set(self.maps.here.fd(), &cgroup.id.to_ne_bytes(), here.as_bytes())
-                .context("telling the control group's hooks")?;
-        }
-        let channels = Channels {
-            events: Map::RingBuf(MapData::from_fd(ring)?).try_into()?,
+        Ok(())
+    }
+
+    /// Notes when the scope came into force: now.
+    fn begin(&mut self, policy: Loaded<'_>) -> Result<()> {
+        let mut scope = self.maps.scope(self.number)?;
+        let since = since_boot();
+        scope.about.since = since;
+        self.wall_clock = budgets::wall_clock(policy.image, since);
+        budgets::set(&self.maps, self.number, policy.image, since).context("the map of budgets")?;
+        self.maps.set_scope(self.number, &scope)
+    }
+
+    /// What is read and written while the scope is in force.
+    ///
+    /// # Errors
+    ///
+    /// When its maps cannot be opened.
+    pub(crate) fn channels(&self) -> Result<Channels> {
+        Ok(Channels {
+            events: self.set.ring(&self.maps, self.number)?,
+            sequence: Sequence::open(self.maps.sequences.fd(), self.number)?,
             names: NameMaps {
-                scope: number,
+                scope: self.number,
                 addresses: Map::HashMap(self.set.pinned("INSTALLED")?).try_into()?,
                 askers: Map::LruHashMap(self.set.pinned("ASKERS")?).try_into()?,
             },
+        })
+    }
+
+    /// Brings a control group under the scope. From the return on, the policy is in force for what
+    /// is in it.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses: then no process in it may use the network.
+    pub(crate) fn admit(&self, group: Group<'_>, policy: Loaded<'_>) -> Result<()> {
+        let Group { id, level, folder } = group;
+        if policy.has_network() {
+            self.set.attach_network(self.number, id, folder)?;
+            self.instruct(id, level, policy, None)?;
+        }
+        let member = Member { scope: self.number, level, is_attached: 1, spare: 0 };
+        sys::set(self.maps.by_cgroup.fd(), &id.to_ne_bytes(), member.as_bytes())
+            .context("the map of cgroups")
+    }
+
+    /// Tells the hooks of a control group what the policy has for them, and the one before if that
+    /// may still be in force.
+    pub(super) fn instruct(
+        &self,
+        id: u64,
+        level: u32,
+        policy: Loaded<'_>,
+        before: Option<&[u8]>,
+    ) -> Result<()> {
+        let here = Here {
+            cgroup: id,
+            resolver: policy.resolver(),
+            scope: self.number,
+            level,
+            spare: 0,
+            on: on(policy.image) | before.map_or(0, on),
         };
-        self.maps.parent.set(0, cgroup.parent, 0).context("the map of the parent")?;
-        scope.about.since = since_boot();
-        self.maps.set_scope(number, &scope)?;
-        // From here on it is in force.
-        sys::set(self.maps.by_cgroup.fd(), &cgroup.id.to_ne_bytes(), &key)
-            .context("the map of cgroups")?;
-        Ok(channels)
+        sys::set(self.maps.here.fd(), &id.to_ne_bytes(), here.as_bytes())
+            .context("telling the control group's hooks")
     }
 
     /// The places that a scope has in the sets in that folder: one, or none.
@@ -195,7 +330,8 @@ impl Programs {
             let maps = set.open()?;
             let place = maps.scopes()?.into_iter().find(|(_, scope)| scope.name() == name);
             if let Some((number, scope)) = place {
-                found.push(Self { set, maps, number, cgroup: scope.cgroup });
+                let (cgroup, wall_clock) = (scope.cgroup, None);
+                found.push(Self { set, maps, number, cgroup, wall_clock });
             }
         }
         Ok(found)
@@ -204,6 +340,11 @@ impl Programs {
     /// The processes that are governed.
     pub(crate) const fn members(&self) -> Members<'_> {
         Members { maps: &self.maps, number: self.number }
+    }
+
+    /// Its budget of time.
+    pub(crate) const fn wall_clock(&self) -> Option<WallClock> {
+        self.wall_clock
     }
 
     /// How many events the kernel had no room for so far.
@@ -222,14 +363,42 @@ impl Programs {
         let Self { set, maps, .. } = self;
         let is_last = maps.scopes()?.is_empty();
         drop(maps);
-        if is_last { set.remove() } else { Ok(()) }
+        if is_last { set.remove() } else { Self::unload_idle(&set) }
+    }
+
+    /// Takes out of the kernel what counts for budgets that no scope of a set has any more.
+    ///
+    /// # Errors
+    ///
+    /// When the set cannot be read, or a pin cannot be removed.
+    pub(crate) fn unload_idle(set: &Set) -> Result<()> {
+        let maps = set.open()?;
+        let numbers = maps.scopes()?.into_iter().map(|(number, _)| number);
+        let counted = numbers.fold(0, |all, number| all | counted(&maps, number));
+        let idle = COUNTING.iter().filter(|(kind, _)| counted & kind.bit() == 0);
+        idle.map(|(_, part)| *part)
+            .try_for_each(|part| set.unload(part))
+            .context("removing what counts for budgets")
+    }
+
+    /// Takes the scope out of force as [`Self::release`] does, and leaves the set in the kernel.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::release`].
+    pub(crate) fn vacate(&mut self) -> Result<()> {
+        self.clear()
     }
 
     /// Removes all that is known of the scope, last that there is one.
     fn clear(&mut self) -> Result<()> {
         let (maps, number) = (&mut self.maps, self.number);
         let key = number.to_ne_bytes();
-        sys::remove(maps.by_cgroup.fd(), &self.cgroup.to_ne_bytes())?;
+        for (id, member) in maps.members()? {
+            if member.scope == number {
+                sys::remove(maps.by_cgroup.fd(), &id.to_ne_bytes())?;
+            }
+        }
         self.set.detach_network(number).context("detaching the control group's hooks")?;
         let opened: Vec<_> = maps.addresses.keys().filter_map(Result::ok).collect();
         for key in opened {
@@ -244,9 +413,13 @@ impl Programs {
                 maps.contents.remove(&key)?;
             }
         }
+        budgets::forget_files(maps, number)?;
+        budgets::clear(maps, number)?;
         sys::remove(maps.images.fd(), &key)?;
         sys::remove(maps.rings.fd(), &key)?;
         maps.lost.set(number, 0, 0)?;
+        sys::set(maps.sequences.fd(), &key, &0_u64.to_ne_bytes())?;
+        sys::set(maps.told.fd(), &key, Told::default().as_bytes())?;
         maps.set_scope(number, &Scope::new_zeroed())
     }
 }

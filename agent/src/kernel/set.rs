@@ -8,22 +8,21 @@
 use std::{
     collections::HashSet,
     fs, io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::AsFd,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::{Array, HashMap, Map, MapData},
-    programs::{CgroupAttachMode, CgroupSkb, CgroupSockAddr, Lsm, links::FdLink},
+    maps::MapData,
+    programs::{
+        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSockAddr, FEntry, Iter, Lsm,
+        links::FdLink,
+    },
 };
-use ringfence_common::{
-    content, installed,
-    layout::kfunc,
-    scope::{MAX_SCOPES, Scope},
-};
-use zerocopy::{FromZeros as _, IntoBytes as _};
+use ringfence_common::{layout::kfunc, scope::MAX_SCOPES};
+use zerocopy::IntoBytes as _;
 
 use super::{
     hooks::{Attachment, HOOKS, Hook},
@@ -36,7 +35,7 @@ use super::{
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ringfence-ebpf"));
 
 /// Tells this build's programs from those of others.
-pub(super) const THIS_BUILD: &str = env!("RINGFENCE_PROGRAMS");
+pub(crate) const THIS_BUILD: &str = env!("RINGFENCE_PROGRAMS");
 
 /// Every map that programs and agents share, by its name in the object.
 pub(super) const MAPS: &[&str] = &[
@@ -45,7 +44,16 @@ pub(super) const MAPS: &[&str] = &[
     "SEARCHES",
     "SCOPES",
     "BY_CGROUP",
+    "WATCH",
+    "SEQUENCES",
+    "TOLD",
+    "STARTERS",
+    "SELECTED",
     "LOST",
+    "BUDGETS",
+    "LIMITS",
+    "TOUCHED",
+    "SENT_TO",
     "PARENT",
     "HERE",
     IMAGES,
@@ -60,37 +68,49 @@ pub(super) const MAPS: &[&str] = &[
     "OWN_LISTENERS",
 ];
 /// The map of policy images, which the loader has no way to make: its size is found here.
-const IMAGES: &str = "IMAGES";
+pub(super) const IMAGES: &str = "IMAGES";
 /// Bytes that there may be for each image: most fit into the first.
 const SIZES: [u32; 5] = [1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 25];
 /// `BPF_MAP_TYPE_ARRAY` and `BPF_MAP_TYPE_ARRAY_OF_MAPS` (`linux/bpf.h`).
-const ARRAY: u32 = 2;
+pub(super) const ARRAY: u32 = 2;
 const ARRAY_OF_MAPS: u32 = 12;
 /// The folder of scopes in that of a set.
 const SCOPES: &str = "scopes";
 
 /// Programs that are loaded together. A folder of the same name tells that all of them were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// The hooks that are attached for the whole machine.
     Machine,
     /// The programs for the hooks of control groups.
     Network,
+    /// The programs by which tasks come under the scopes of the long-running agent.
+    Membership,
+    /// What counts processes.
+    Processes,
+    /// What counts bytes written, and costs every write on the machine something.
+    Output,
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 2] = [Self::Machine, Self::Network];
+    /// What the long-running agent needs whatever its policies are.
+    pub(crate) const OF_AGENT: [Self; 3] = [Self::Machine, Self::Network, Self::Membership];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Machine, Self::Network, Self::Membership, Self::Processes, Self::Output];
 
     /// The folder's name.
     pub(super) const fn mark(self) -> &'static str {
         match self {
             Self::Machine => "machine",
             Self::Network => "network",
+            Self::Membership => "membership",
+            Self::Processes => "processes",
+            Self::Output => "output",
         }
     }
 
     fn hooks(self) -> impl Iterator<Item = &'static Hook> {
-        HOOKS.iter().filter(move |hook| hook.is_for_machine() == (self == Self::Machine))
+        HOOKS.iter().filter(move |hook| hook.part == self)
     }
 }
 
@@ -107,22 +127,6 @@ pub(crate) struct Set {
     folder: PathBuf,
     /// Bytes that there are for each image.
     image_bytes: u32,
-}
-
-/// The maps of a set that is loaded.
-pub(crate) struct Maps {
-    pub(super) tasks: MapData,
-    scopes: MapData,
-    pub(super) by_cgroup: MapData,
-    pub(super) lost: Array<MapData, u64>,
-    pub(super) parent: Array<MapData, u64>,
-    pub(super) here: MapData,
-    pub(super) images: MapData,
-    pub(super) rings: MapData,
-    pub(super) contents:
-        HashMap<MapData, [u8; size_of::<content::Key>()], [u8; size_of::<content::Pin>()]>,
-    pub(super) addresses:
-        HashMap<MapData, [u8; size_of::<installed::Key>()], [u8; size_of::<installed::Value>()]>,
 }
 
 impl Set {
@@ -146,7 +150,18 @@ impl Set {
     /// Every set in the folder of all sets, loaded by whatever build.
     pub(crate) fn all(all: &Path) -> Vec<Self> {
         let entries = fs::read_dir(all).into_iter().flatten().flatten();
-        entries.map(|entry| Self { folder: entry.path(), image_bytes: SIZES[0] }).collect()
+        let set = |folder: PathBuf| {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let bytes = build_and_size(&name).and_then(|(_, bytes)| u32::try_from(bytes).ok());
+            Self { image_bytes: bytes.unwrap_or(SIZES[0]), folder }
+        };
+        entries.map(|entry| set(entry.path())).collect()
+    }
+
+    /// Whether this build can load what is missing of it.
+    pub(crate) fn is_of_this_build(&self) -> bool {
+        let name = self.folder.file_name().unwrap_or_default().to_string_lossy();
+        build_and_size(&name).is_some_and(|(build, _)| build == THIS_BUILD)
     }
 
     /// Loads what is not loaded yet of what a scope needs.
@@ -155,9 +170,9 @@ impl Set {
     ///
     /// When the kernel refuses a program or lacks a hook; the message names which, and nothing
     /// stays attached that was not before.
-    pub(crate) fn load(&self, has_network: bool) -> Result<()> {
+    pub(crate) fn load(&self, parts: &[Part]) -> Result<()> {
         let mut failure = None;
-        let loaded = self.load_each(has_network, |hook, result| {
+        let loaded = self.load_each(parts, |hook, result| {
             if let Err(error) = result {
                 let what =
                     format!("this kernel cannot enforce {} (hook `{}`)", hook.purpose, hook.name);
@@ -179,32 +194,62 @@ impl Set {
     /// When nothing can be loaded at all.
     pub(crate) fn load_each(
         &self,
-        has_network: bool,
+        parts: &[Part],
         mut tell: impl FnMut(&Hook, Result<&'static str>),
     ) -> Result<()> {
-        let parts: &[Part] = if has_network { &Part::ALL } else { &[Part::Machine] };
-        let is_missing = |part: &&Part| !self.folder.join(part.mark()).exists();
-        let missing: Vec<Part> = parts.iter().filter(is_missing).copied().collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        if missing.contains(&Part::Machine) {
+        let is_whole = |part: &Part| self.folder.join(part.mark()).exists();
+        if parts.contains(&Part::Machine) && !is_whole(&Part::Machine) {
             // What was begun by one that was killed meanwhile holds nobody yet.
             self.remove()?;
         }
+        // Of a part that is whole, what somebody has taken away: a hook that the kernel lacks has
+        // no pin.
+        let is_missing = |part: &Part, hook: &&Hook| {
+            !is_whole(part) || (hook.otherwise.is_none() && !self.folder.join(hook.name).exists())
+        };
+        let missing: Vec<(Part, Vec<&Hook>)> = parts
+            .iter()
+            .map(|part| (*part, part.hooks().filter(|hook| is_missing(part, hook)).collect()))
+            .filter(|(_, hooks): &(Part, Vec<&Hook>)| !hooks.is_empty())
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
         let mut object = self.open_object()?;
         let kernel = aya::Btf::from_sys_fs()?;
-        for part in missing {
-            let mut is_whole = true;
-            for hook in part.hooks() {
+        for (part, hooks) in missing {
+            let mut is_loaded = true;
+            for hook in hooks {
                 let result = load_hook(&mut object, hook, &kernel, &self.folder);
-                is_whole &= result.is_ok();
+                is_loaded &= result.is_ok();
                 tell(hook, result);
             }
-            if is_whole {
-                fs::create_dir(self.folder.join(part.mark()))
-                    .with_context(|| self.folder.display().to_string())?;
+            let mark = self.folder.join(part.mark());
+            if is_loaded && !mark.exists() {
+                fs::create_dir(&mark).with_context(|| mark.display().to_string())?;
             }
+        }
+        Ok(())
+    }
+
+    /// Takes a part out of the kernel that no scope needs any more.
+    ///
+    /// # Errors
+    ///
+    /// When a pin cannot be removed.
+    pub(crate) fn unload(&self, part: Part) -> Result<()> {
+        // First, so that a part of which something is missing is loaded anew.
+        let gone = |path: PathBuf, done: io::Result<()>| match done {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| path.display().to_string())
+            }
+            _ => Ok(()),
+        };
+        let mark = self.folder.join(part.mark());
+        gone(mark.clone(), fs::remove_dir(mark))?;
+        for hook in part.hooks() {
+            let pin = self.folder.join(hook.name);
+            gone(pin.clone(), fs::remove_file(pin))?;
         }
         Ok(())
     }
@@ -251,49 +296,14 @@ impl Set {
         Ok(())
     }
 
-    /// A map for one image.
-    pub(super) fn new_image(&self) -> io::Result<OwnedFd> {
-        let kind = NewMap { kind: ARRAY, key: 4, value: self.image_bytes, entries: 1, inner: None };
-        sys::create(&kind)
-    }
-
     /// Where it is pinned.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// Bytes that there are for an image.
-    pub(super) const fn image_bytes(&self) -> u32 {
+    pub(crate) const fn image_bytes(&self) -> u32 {
         self.image_bytes
-    }
-
-    /// Opens the maps.
-    ///
-    /// # Errors
-    ///
-    /// When it is not loaded, or was loaded by a build whose maps are others.
-    pub(crate) fn open(&self) -> Result<Maps> {
-        let open = |name: &str| self.pinned(name);
-        let maps = || -> Result<Maps> {
-            let scopes = open("SCOPES")?;
-            let value = scopes.info()?.value_size() as usize;
-            if value != size_of::<Scope>() {
-                bail!("it is of another version of ringfence, which can remove it");
-            }
-            Ok(Maps {
-                tasks: open("TASKS")?,
-                scopes,
-                by_cgroup: open("BY_CGROUP")?,
-                lost: Map::Array(open("LOST")?).try_into()?,
-                parent: Map::Array(open("PARENT")?).try_into()?,
-                here: open("HERE")?,
-                images: open(IMAGES)?,
-                rings: open("RINGS")?,
-                contents: Map::HashMap(open("PROGRAMS")?).try_into()?,
-                addresses: Map::HashMap(open("INSTALLED")?).try_into()?,
-            })
-        };
-        maps().with_context(|| format!("the programs pinned in {}", self.folder.display()))
     }
 
     /// Opens one map.
@@ -302,11 +312,13 @@ impl Set {
         MapData::from_pin(&path).with_context(|| path.display().to_string())
     }
 
-    /// Attaches the programs of control groups to a scope's, and pins their links.
-    pub(super) fn attach_network(&self, number: u32, cgroup: impl AsFd) -> Result<()> {
-        let links = self.links(number);
+    /// Attaches the programs of control groups to one of a scope, and pins their links.
+    pub(super) fn attach_network(&self, number: u32, id: u64, cgroup: impl AsFd) -> Result<()> {
+        let links = self.links(number).join(id.to_string());
+        // Begun by one that was killed meanwhile; there is no moment without those that are there.
+        let is_there = |hook: &Hook| links.join(hook.name).exists();
         fs::create_dir_all(&links).with_context(|| links.display().to_string())?;
-        for hook in Part::Network.hooks() {
+        for hook in Part::Network.hooks().filter(|hook| !is_there(hook)) {
             attach_cgroup(&self.folder.join(hook.name), hook, &cgroup)
                 .and_then(|link| Ok(link.pin(links.join(hook.name))?))
                 .with_context(|| format!("attaching {}", hook.name))?;
@@ -314,14 +326,32 @@ impl Set {
         Ok(())
     }
 
-    /// The folder of a scope's links.
+    /// The folder of a scope's links, with a folder for each of its control groups.
     fn links(&self, number: u32) -> PathBuf {
         self.folder.join(SCOPES).join(number.to_string())
     }
 
-    /// Detaches the programs of control groups from a scope's.
+    /// Detaches the programs of control groups from all of a scope.
     pub(super) fn detach_network(&self, number: u32) -> io::Result<()> {
         remove_folder(&self.links(number))
+    }
+
+    /// Detaches them from one control group of a scope.
+    pub(super) fn detach_group(&self, number: u32, id: u64) -> io::Result<()> {
+        remove_folder(&self.links(number).join(id.to_string()))
+    }
+
+    /// Whether the programs are attached to a control group of a scope.
+    pub(super) fn is_attached(&self, number: u32, id: u64) -> bool {
+        let links = self.links(number).join(id.to_string());
+        Part::Network.hooks().all(|hook| links.join(hook.name).exists())
+    }
+
+    /// Runs the iterator over all tasks.
+    pub(super) fn walk_tasks(&self) -> Result<()> {
+        let pin = self.folder.join("every_task");
+        fs::read(&pin).with_context(|| pin.display().to_string())?;
+        Ok(())
     }
 
     /// Whether its maps are there.
@@ -353,40 +383,11 @@ impl Set {
     }
 }
 
-impl Maps {
-    /// The scopes that are in it, by number.
-    ///
-    /// # Errors
-    ///
-    /// The system call's.
-    pub(crate) fn scopes(&self) -> Result<Vec<(u32, Scope)>> {
-        let mut found = Vec::new();
-        for number in 1..MAX_SCOPES {
-            let scope = self.scope(number)?;
-            if scope.cgroup != 0 {
-                found.push((number, scope));
-            }
-        }
-        Ok(found)
-    }
-
-    fn scope(&self, number: u32) -> Result<Scope> {
-        let mut scope = Scope::new_zeroed();
-        sys::get(self.scopes.fd(), &number.to_ne_bytes(), scope.as_mut_bytes())
-            .context("reading the map of scopes")?;
-        Ok(scope)
-    }
-
-    /// Writes what is known of a scope.
-    pub(super) fn set_scope(&self, number: u32, scope: &Scope) -> Result<()> {
-        sys::set(self.scopes.fd(), &number.to_ne_bytes(), scope.as_bytes())
-            .context("writing the map of scopes")
-    }
-
-    /// Has no task of a scope fork any more.
-    pub(super) fn close(&self, number: u32) -> Result<()> {
-        self.set_scope(number, &Scope { closing: 1, ..self.scope(number)? })
-    }
+/// Takes the name of a set's folder apart: the build, and bytes for an image.
+pub(super) fn build_and_size(name: &str) -> Option<(&str, u64)> {
+    let (build, size) = name.split_once('-')?;
+    let kibibytes: u64 = size.strip_suffix('k')?.parse().ok()?;
+    build.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some((build, kibibytes << 10))
 }
 
 /// Removes a folder of pins with all that is in it; one that is not there is removed already.
@@ -429,10 +430,31 @@ fn load_hook(
             let link: FdLink = program.take_link(link)?.into();
             link.pin(&pin)?;
         }
+        Attachment::Entry => {
+            let program: &mut FEntry = program.try_into()?;
+            program.load(hook.name, kernel)?;
+            let link = program.attach()?;
+            let link: FdLink = program.take_link(link)?.into();
+            link.pin(&pin)?;
+        }
         Attachment::SocketAddress(_) => {
             let program: &mut CgroupSockAddr = program.try_into()?;
             program.load()?;
             program.pin(&pin)?;
+        }
+        Attachment::TracePoint => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(hook.name, kernel)?;
+            let link = program.attach()?;
+            let link: FdLink = program.take_link(link)?.into();
+            link.pin(&pin)?;
+        }
+        Attachment::EveryTask => {
+            let program: &mut Iter = program.try_into()?;
+            program.load("task", kernel)?;
+            let link = program.attach()?;
+            let link: FdLink = program.take_link(link)?.try_into()?;
+            link.pin(&pin)?;
         }
         Attachment::Packet(_) => {
             let program: &mut CgroupSkb = program.try_into()?;
@@ -446,7 +468,12 @@ fn load_hook(
 /// Attaches the program that is pinned there to a hook of a control group.
 fn attach_cgroup(pin: &Path, hook: &Hook, cgroup: &impl AsFd) -> Result<FdLink> {
     Ok(match hook.attachment {
-        Attachment::SecurityModule => bail!("it is no hook of a control group"),
+        Attachment::SecurityModule
+        | Attachment::TracePoint
+        | Attachment::Entry
+        | Attachment::EveryTask => {
+            bail!("it is no hook of a control group")
+        }
         Attachment::SocketAddress(on) => {
             let mut program = CgroupSockAddr::from_pin(pin, on)?;
             let link = program.attach(cgroup, CgroupAttachMode::Single)?;

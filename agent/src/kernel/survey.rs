@@ -2,7 +2,7 @@
 //! changed, and no lock is taken: what begins or ends meanwhile may be told of in part.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fs,
     hash::Hash,
     os::fd::{AsFd as _, AsRawFd as _},
@@ -12,9 +12,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::{
     Pod,
-    maps::{HashMap, MapData},
+    maps::{self, MapData},
 };
 use ringfence_common::{
+    budget::{Limits, Used},
     content::{self, MAX_PINS},
     installed::{self, MAX_ENTRIES},
     scope::{MAX_SCOPES, Scope},
@@ -22,11 +23,16 @@ use ringfence_common::{
 use rustix::process::Pid;
 use zerocopy::FromBytes as _;
 
+use crate::budgets::{self, Budget};
+
 use super::{
+    maps::{Maps, inner},
     members,
-    set::{MAPS, Maps, Part, Set, THIS_BUILD},
-    sys,
+    programs::counting,
+    set::{MAPS, Part, Set, build_and_size},
 };
+
+pub(crate) use super::set::THIS_BUILD;
 
 /// A set of kernel programs.
 #[derive(Debug)]
@@ -54,6 +60,12 @@ pub(crate) struct Place {
     pub(crate) number: u32,
     /// What is written of it.
     pub(crate) scope: Scope,
+    /// Its control groups, by identifier.
+    pub(crate) groups: Vec<u64>,
+    /// Policies that it had before the one in force.
+    pub(crate) generation: u32,
+    /// Events so far, told or not.
+    pub(crate) events: u64,
     /// Events that the kernel had no room for.
     pub(crate) lost: u64,
     /// The processes that have its label.
@@ -62,6 +74,8 @@ pub(crate) struct Place {
     pub(crate) addresses: usize,
     /// Entries that it has in the table of programs whose content is named.
     pub(crate) contents: usize,
+    /// What it may use up, and what of that it has.
+    pub(crate) budgets: Option<(Limits, Used)>,
     /// Bytes of the maps of its own, where the kernel counts them.
     pub(crate) memory: Option<u64>,
 }
@@ -76,6 +90,46 @@ pub(crate) fn all(folder: &Path) -> Vec<Survey> {
         .collect();
     found.sort_by(|one, other| one.name.cmp(&other.name));
     found
+}
+
+/// What of a set is asked for often: much less than [`all`] tells.
+#[derive(Debug)]
+pub(crate) struct Glance {
+    /// Whether all of its programs are loaded.
+    pub(crate) is_loaded: bool,
+    /// Its scopes: number and name.
+    pub(crate) scopes: Vec<(u32, String)>,
+    /// Its control groups: identifier and scope.
+    pub(crate) groups: HashMap<u64, u32>,
+    /// The budgets of each scope, by number.
+    pub(crate) budgets: HashMap<u32, Vec<Budget>>,
+}
+
+/// Looks at a set of this build.
+///
+/// # Errors
+///
+/// When it is not in the kernel any more.
+pub(crate) fn glance(set: &Set) -> Result<Glance> {
+    let maps = set.open()?;
+    let scopes = maps.scopes()?;
+    let (mut shown, mut on) = (HashMap::new(), 0);
+    for (number, _) in &scopes {
+        if let Some((limits, used)) = budgets::get(&maps, *number) {
+            // None of the agent's scopes has a budget of time.
+            shown.insert(*number, budgets::listed(&limits, &used, 0));
+            on |= limits.on;
+        }
+    }
+    let mut needed = Part::OF_AGENT.into_iter().chain(counting(on));
+    let scopes = scopes.into_iter();
+    let groups = maps.members()?.into_iter();
+    Ok(Glance {
+        is_loaded: needed.all(|part| set.folder().join(part.mark()).exists()),
+        scopes: scopes.map(|(number, scope)| (number, scope.name().to_owned())).collect(),
+        groups: groups.map(|(id, member)| (id, member.scope)).collect(),
+        budgets: shown,
+    })
 }
 
 fn survey(set: &Set) -> Survey {
@@ -99,13 +153,6 @@ fn survey(set: &Set) -> Survey {
     }
 }
 
-/// Takes the name of a set's folder apart.
-fn build_and_size(name: &str) -> Option<(&str, u64)> {
-    let (build, size) = name.split_once('-')?;
-    let kibibytes: u64 = size.strip_suffix('k')?.parse().ok()?;
-    build.bytes().all(|byte| byte.is_ascii_hexdigit()).then_some((build, kibibytes << 10))
-}
-
 fn places(set: &Set, counts: bool) -> Result<Vec<Place>> {
     let maps = set.open()?;
     let scopes = maps.scopes()?;
@@ -116,16 +163,24 @@ fn places(set: &Set, counts: bool) -> Result<Vec<Place>> {
     let contents = entries(&maps.contents, MAX_PINS, |key| {
         content::Key::read_from_bytes(key).map_or(0, |key| key.scope)
     });
+    let members = maps.members()?;
     let of = |counts: &[usize], number: u32| counts.get(number as usize).copied().unwrap_or(0);
     let place = |(number, scope)| {
         let own = labelled.iter().filter(|(_, other)| *other == number);
         Ok(Place {
             number,
             scope,
+            groups: members
+                .iter()
+                .filter_map(|(id, member)| (member.scope == number).then_some(*id))
+                .collect(),
+            generation: maps.generation(number)?.unwrap_or(0),
+            events: maps.events(number)?,
             lost: maps.lost.get(&number, 0).context("the map of lost events")?,
             labelled: own.map(|(process, _)| *process).collect(),
             addresses: of(&addresses, number),
             contents: of(&contents, number),
+            budgets: budgets::get(&maps, number),
             memory: counts.then(|| own_memory(&maps, number)),
         })
     };
@@ -134,7 +189,7 @@ fn places(set: &Set, counts: bool) -> Result<Vec<Place>> {
 
 /// How many entries each scope has in a table, by number.
 fn entries<K: Pod + Eq + Hash, V: Pod>(
-    table: &HashMap<MapData, K, V>,
+    table: &maps::HashMap<MapData, K, V>,
     capacity: u32,
     scope_of: impl Fn(&K) -> u32,
 ) -> Vec<usize> {
@@ -152,13 +207,8 @@ fn entries<K: Pod + Eq + Hash, V: Pod>(
 
 /// Bytes of the maps that only one scope has: its policy and its ring of events.
 fn own_memory(maps: &Maps, number: u32) -> u64 {
-    let inner = |outer: &MapData| {
-        let mut id = [0; 4];
-        let is_there = sys::get(outer.fd(), &number.to_ne_bytes(), &mut id).unwrap_or(false);
-        let map = is_there.then(|| MapData::from_id(u32::from_ne_bytes(id)))?.ok()?;
-        bytes_of(&map)
-    };
-    [&maps.images, &maps.rings].into_iter().filter_map(inner).sum()
+    let bytes = |outer: &MapData| bytes_of(&inner(outer, number).ok()??);
+    [&maps.images, &maps.rings].into_iter().filter_map(bytes).sum()
 }
 
 /// Bytes that the kernel counts for a map.

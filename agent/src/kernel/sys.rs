@@ -14,6 +14,8 @@ const UPDATE: i32 = 2;
 
 /// `BPF_MAP_DELETE_ELEM`.
 const DELETE: i32 = 3;
+/// `BPF_MAP_GET_NEXT_KEY`.
+const NEXT_KEY: i32 = 4;
 
 /// `union bpf_attr` as the element commands use it (`linux/bpf.h`).
 #[repr(C)]
@@ -66,6 +68,25 @@ pub(crate) fn remove(map: impl AsFd, key: &[u8]) -> io::Result<()> {
     match bpf(DELETE, &mut element) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
+    }
+}
+
+/// Writes the key that follows another in a map into `key`, or the first; false after the last.
+///
+/// # Errors
+///
+/// The system call's.
+pub(crate) fn next_key(map: impl AsFd, last: Option<&[u8]>, key: &mut [u8]) -> io::Result<bool> {
+    let mut element = Element {
+        map: map.as_fd().as_raw_fd() as u32,
+        key: last.map_or(0, |last| last.as_ptr() as u64),
+        value: key.as_mut_ptr() as u64,
+        ..Element::default()
+    };
+    match bpf(NEXT_KEY, &mut element) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

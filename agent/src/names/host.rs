@@ -3,7 +3,7 @@
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -16,30 +16,22 @@ use ringfence_common::{
     names,
     resolver::{Asker, Named, PORT},
 };
-use ringfence_policy::{
-    Place,
-    compile::Tables,
-    grants::{Book, Grant},
-    hosts::HostDecision,
-};
+use ringfence_policy::{grants::Grant, hosts::HostDecision};
 use tokio::sync::mpsc;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use super::{Askers, Installed, refusal};
+use super::{Askers, Counts, Installed, Rules, refusal};
 
 /// What the resolver of a scope needs.
 pub(super) struct Host {
-    pub(super) image: &'static [u8],
-    pub(super) tables: &'static Tables,
-    pub(super) book: Book<'static>,
-    /// Where the lists stand in which a name may not be found.
-    pub(super) defaults: Vec<Place>,
+    pub(super) rules: Mutex<Arc<Rules>>,
     pub(super) installed: Arc<Installed>,
     /// Its number.
     pub(super) scope: u32,
     pub(super) askers: Askers,
     pub(super) tell: mpsc::Sender<Lookup>,
     pub(super) lost: Arc<AtomicU64>,
+    pub(super) counts: Arc<Counts>,
 }
 
 /// A lookup that was not simply answered.
@@ -75,6 +67,16 @@ impl Host {
         Named::read_from_bytes(&self.askers.get(&key, 0).ok()?).ok()
     }
 
+    /// The rules in force.
+    fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has other rules asked from now on.
+    pub(super) fn replace(&self, rules: Arc<Rules>) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
     /// The server that a process named.
     pub(super) fn original(&self, peer: SocketAddr, protocol: Protocol) -> Option<SocketAddr> {
         let named = self.asker(peer, protocol)?;
@@ -87,40 +89,41 @@ impl Gate for Host {
     type Grants = Vec<Grant>;
 
     fn ask(&self, name: &str) -> HostDecision {
-        let decision = names::decide_lookup(self.image, name.as_bytes());
-        let rule = self.tables.rule(decision.rule);
+        let rules = self.rules();
+        let decision = names::decide_lookup(rules.image(), name.as_bytes());
+        let rule = rules.policy().tables.rule(decision.rule);
         HostDecision { verdict: decision.verdict, place: rule.map(|rule| rule.place.clone()) }
     }
 
     fn grants(&self, name: &str, address: IpAddr) -> Option<Vec<Grant>> {
         // More ranges of ports than an entry holds open nothing.
-        let grants = self.book.grants(name, address).ok()?;
+        let grants = self.rules().grants(name, address);
         (!grants.is_empty()).then_some(grants)
     }
 
     fn special(&self, name: &str, address: IpAddr) -> Verdict {
         // Rules that allow a name do not count at such an address: one lists it.
-        let is_listed = self
-            .book
-            .grants(name, address)
-            .is_ok_and(|grants| grants.iter().any(|grant| grant.verdict == Verdict::Allow));
-        if is_listed { Verdict::Allow } else { refusal(self.image) }
+        let rules = self.rules();
+        let grants = rules.grants(name, address);
+        let is_listed = grants.iter().any(|grant| grant.verdict == Verdict::Allow);
+        if is_listed { Verdict::Allow } else { refusal(rules.image()) }
     }
 }
 
 impl Install for Host {
     fn install(
         &self,
-        _: &str,
+        name: &str,
         addresses: &[(IpAddr, Vec<Grant>)],
         lifetime: Duration,
     ) -> Result<(), NotInstalled> {
-        self.installed.add(addresses, lifetime)
+        self.installed.add(name, addresses, lifetime)
     }
 }
 
 impl Tell for Host {
     fn tell(&self, decision: &Decision<'_>) {
+        self.counts.count(decision);
         let Some(reason) = decision.reason.filter(|_| decision.verdict != Verdict::Allow) else {
             return;
         };
@@ -133,7 +136,9 @@ impl Tell for Host {
             protocol,
             verdict: decision.verdict,
             reason: reason.name(),
-            place: decision.place.map(|place| (place.to_string(), self.defaults.contains(place))),
+            place: decision
+                .place
+                .map(|place| (place.to_string(), self.rules().defaults.contains(place))),
             asker: self.asker(address, protocol),
         };
         if self.tell.try_send(lookup).is_err() {

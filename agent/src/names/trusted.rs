@@ -2,6 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, time::SystemTime};
 
+use crate::policies::Policy;
 use anyhow::{Context as _, Result};
 use ringfence_agent::resolver::{PORT, SYSTEM_FILE, Servers};
 use ringfence_common::{Right, Verdict, egress::Protocol as Transport};
@@ -27,7 +28,8 @@ impl Trusted {
     /// # Errors
     ///
     /// When there is a file that cannot be read.
-    pub(super) fn read(boundaries: &[Boundary], tables: &Tables) -> Result<(Self, Servers)> {
+    pub(super) fn read(policy: &Policy) -> Result<(Self, Servers)> {
+        let (boundaries, tables) = (&policy.boundaries, &policy.tables);
         let this = Self {
             listed: listed(boundaries, tables),
             is_followed: !may_change(tables),

@@ -3,7 +3,7 @@
 
 use crate::{
     coverage::{
-        Coverage::{Fields, Kernel, Language, Record, Service, Unenforced},
+        Coverage::{Fields, Kernel, Language, Record, Service},
         Part,
     },
     document::Spanned,
@@ -62,11 +62,11 @@ model! {
         /// Tokens of the model. Source: document `max_tokens`.
         optional max_tokens: u64 => Service,
         /// Seconds on the clock. Source: document `max_wall_clock_seconds`.
-        optional max_wall_clock_seconds: u64 => Unenforced("the agent counts it"),
+        optional max_wall_clock_seconds: u64 => Kernel(Part::Budgets),
         /// Distinct files read or written. Source: document `max_files_touched`.
-        optional max_files_touched: u64 => Unenforced("the agent counts it"),
+        optional max_files_touched: u64 => Kernel(Part::Budgets),
         /// Bytes written. Source: document `max_output_bytes`.
-        optional max_output_bytes: u64 => Unenforced("the agent counts it"),
+        optional max_output_bytes: u64 => Kernel(Part::Budgets),
     }
 
     /// Where the agent may read and write, as patterns in which `*` stands for any characters,

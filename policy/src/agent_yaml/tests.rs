@@ -52,10 +52,6 @@ fn what_is_surprising_is_said() {
         ("default_mode: standard\n", code::EMPTY_ALLOWLIST),
         ("workspace: { writable: [\"/v/out/**\"] }\n", code::WRITE_WITHOUT_READ),
         ("workspace: { readable: [/v], writable: [/v/out] }\n", code::WRITE_WITHOUT_READ),
-        (
-            "workspace: { readable: [/v] }\nbudgets: { standard: { max_steps: 1 } }\n",
-            code::NOT_ENFORCED,
-        ),
         ("workspace: { readable: [v/x] }\n", code::NEVER_MATCHES),
     ] {
         assert!(warnings(text).contains(&code), "{text}: {:?}", warnings(text));

@@ -1,59 +1,75 @@
 //! Durations and amounts of bytes in `budgets`.
 
+use ringfence_common::budget::Kind;
+
 use super::Budgets;
 use crate::{
-    boundary,
+    boundary::{self, Budget, Mode},
     diagnostic::code,
     lowering::Lowering,
-    model::{Scalar, value},
+    model::{Field, Scalar},
 };
 
 /// The budgets, with findings about the amounts that cannot be read.
-pub(super) fn budgets(budgets: &Budgets, lowering: &mut Lowering<'_>) -> boundary::Budgets {
-    let mut wall_clock = None;
-    if let Some(field) = &budgets.wall_clock
-        && let Some(amount) = &field.value
-    {
-        wall_clock = match amount {
-            Scalar::Text(text) => milliseconds(text),
+pub(super) fn budgets(
+    budgets: &Budgets,
+    mode: Mode,
+    lowering: &mut Lowering<'_>,
+) -> boundary::Budgets {
+    let limits = [
+        of_amount(Kind::WallClock, &budgets.wall_clock, time, lowering),
+        of_number(Kind::FilesTouched, &budgets.files_touched),
+        of_amount(Kind::OutputBytes, &budgets.output_bytes, size, lowering),
+        of_number(Kind::Connections, &budgets.connections),
+        of_number(Kind::Processes, &budgets.processes),
+        of_amount(Kind::SentBytes, &budgets.sent_bytes, size, lowering),
+    ];
+    boundary::Budgets { mode, limits: limits.into_iter().flatten().collect() }
+}
+
+fn of_number(kind: Kind, field: &Option<Field<u64>>) -> Option<Budget> {
+    let field = field.as_ref()?;
+    Some(Budget { kind, amount: field.value?, place: field.key.place.clone() })
+}
+
+/// A budget whose amount has a unit; `read` yields it, or what is wrong and what to write.
+fn of_amount(
+    kind: Kind,
+    field: &Option<Field<Scalar>>,
+    read: fn(&Scalar) -> Result<u64, (&'static str, String)>,
+    lowering: &mut Lowering<'_>,
+) -> Option<Budget> {
+    let field = field.as_ref()?;
+    let scalar = field.value.as_ref()?;
+    match read(scalar) {
+        Ok(amount) => Some(Budget { kind, amount, place: field.key.place.clone() }),
+        Err((what, help)) => {
+            let message = format!("{} is no {what}", scalar.describe());
+            lowering.error(code::BAD_AMOUNT, &field.span, message, &help);
+            None
+        }
+    }
+}
+
+fn time(scalar: &Scalar) -> Result<u64, (&'static str, String)> {
+    match scalar {
+        Scalar::Text(text) => milliseconds(text).ok_or_else(|| ("duration", duration_meant(text))),
+        Scalar::Number(number) => Err(("duration", format!("with its unit: `{}s`", number.text))),
+    }
+}
+
+fn size(scalar: &Scalar) -> Result<u64, (&'static str, String)> {
+    bytes(scalar).ok_or_else(|| {
+        let meant = match scalar {
+            Scalar::Text(text) => decimal_unit(text),
             Scalar::Number(_) => None,
         };
-        if wall_clock.is_none() {
-            let message = format!("{} is no duration", amount.describe());
-            let help = match amount {
-                Scalar::Number(number) => format!("with its unit: `{}s`", number.text),
-                Scalar::Text(text) => duration_meant(text),
-            };
-            lowering.error(code::BAD_AMOUNT, &field.span, message, &help);
-        }
-    }
-    let mut output_bytes = None;
-    if let Some(field) = &budgets.output_bytes
-        && let Some(amount) = &field.value
-    {
-        output_bytes = bytes(amount);
-        if output_bytes.is_none() {
-            let message = format!("{} is no amount of bytes", amount.describe());
-            let meant = match amount {
-                Scalar::Text(text) => decimal_unit(text),
-                Scalar::Number(_) => None,
-            };
-            let help = match meant {
-                Some(meant) => format!("units are powers of 1024: `{meant}`"),
-                None => {
-                    "a number, or one with a unit: `1048576`, `64KiB`, `1MiB` or `2GiB`".to_owned()
-                }
-            };
-            lowering.error(code::BAD_AMOUNT, &field.span, message, &help);
-        }
-    }
-    boundary::Budgets {
-        wall_clock,
-        files_touched: value(&budgets.files_touched).copied(),
-        output_bytes,
-        connections: value(&budgets.connections).copied(),
-        processes: value(&budgets.processes).copied(),
-    }
+        let help = match meant {
+            Some(meant) => format!("units are powers of 1024: `{meant}`"),
+            None => "a number, or one with a unit: `1048576`, `64KiB`, `1MiB` or `2GiB`".to_owned(),
+        };
+        ("amount of bytes", help)
+    })
 }
 
 /// What was likely meant by a duration whose unit is written out.

@@ -2,7 +2,7 @@
 
 use crate::{
     coverage::{
-        Coverage::{Fields, Kernel, Language, Unenforced},
+        Coverage::{Fields, Kernel, Language},
         Part,
     },
     document::{Key, Node, Span, Spanned, Value},
@@ -208,15 +208,17 @@ model! {
     /// What a scope may use up.
     pub struct Budgets {
         /// Time on the clock, as `600s`, `10m` or `2h`.
-        optional wall_clock: Scalar [DURATION] => Unenforced("it is not counted"),
-        /// Distinct files opened.
-        optional files_touched: u64 => Unenforced("it is not counted"),
+        optional wall_clock: Scalar [DURATION] => Kernel(Part::Budgets),
+        /// Distinct files opened by a rule of the document, not only by the baseline's.
+        optional files_touched: u64 => Kernel(Part::Budgets),
         /// Bytes written, as `1MiB`.
-        optional output_bytes: Scalar [BYTES] => Unenforced("it is not counted"),
-        /// Connections made.
-        optional connections: u64 => Unenforced("it is not counted"),
-        /// Processes at a time.
-        optional processes: u64 => Unenforced("it is not counted"),
+        optional output_bytes: Scalar [BYTES] => Kernel(Part::Budgets),
+        /// Connections begun.
+        optional connections: u64 => Kernel(Part::Budgets),
+        /// Processes at a time, threads included.
+        optional processes: u64 => Kernel(Part::Budgets),
+        /// Bytes sent over the network, as `1MiB`.
+        optional sent_bytes: Scalar [BYTES] => Kernel(Part::Budgets),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Boundary documents: what they mean, and what is wrong with them.
 
+use ringfence_common::budget::Kind;
+
 use crate::{
     Dialect,
     boundary::{Baseline, Effect, Mode, Rights},
@@ -75,17 +77,19 @@ egress: []
 }
 
 #[test]
-fn what_this_version_does_not_enforce_is_said_and_listed() {
+fn all_that_can_be_said_is_enforced() {
     let text = format!(
         "boundary: 1\n{FILES}exec: []\negress: []\nlisten: [{{ port: 8080, protocol: tcp }}]\n\
          sockets: [{{ path: /run/x }}]\nbudgets: {{ wall_clock: 10m, files_touched: 20, \
-         output_bytes: 1MiB, connections: 1, processes: 2 }}\n"
+         output_bytes: 1MiB, connections: 1, processes: 2, sent_bytes: 3KiB }}\n"
     );
-    let unenforced = warnings(&text).iter().filter(|found| **found == code::NOT_ENFORCED).count();
-    assert_eq!(unenforced, 1);
+    assert!(!warnings(&text).contains(&code::NOT_ENFORCED));
     let document = document(&text, Dialect::Boundary);
-    let lines: Vec<u32> = document.unenforced().iter().map(|(place, _)| place.line).collect();
-    assert_eq!(lines, [7]);
+    assert!(document.unenforced().is_empty());
+    let budgets = &document.boundary.budgets;
+    let amounts = Kind::ALL.map(|kind| budgets.of(kind));
+    assert_eq!(amounts, [600_000, 20, 1 << 20, 1, 2, 3 << 10].map(Some));
+    assert!(budgets.limits.iter().all(|budget| budget.place.line == 7));
     let empty = format!("boundary: 1\n{FILES}listen: []\nsockets: []\nbudgets: {{}}\n");
     let surprising = warnings(&empty).iter().filter(|found| **found == code::SURPRISING).count();
     assert_eq!(surprising, 1, "datagrams are told from answers by `egress`");

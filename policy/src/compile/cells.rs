@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ringfence_common::{Cell, Right};
+use ringfence_common::{Cell, Right, Verdict};
 
 use super::{
     globs::Patterns,
@@ -69,7 +69,7 @@ impl<'a> Entries<'a> {
             let layers = self.layers.iter().zip(&firsts);
             strictest(layers.filter_map(|(layer, firsts)| {
                 let default = layer.defaults[right as usize]?;
-                Some(answer(default, firsts[right as usize]))
+                Some(answer(default, firsts[right as usize], layer.first_baseline))
             }))
         })
     }
@@ -77,11 +77,14 @@ impl<'a> Entries<'a> {
 
 /// What one boundary answers: deny wins over allow, where a content is named it is asked for
 /// whatever else allows, and what no rule names is refused.
-fn answer(default: Cell, first: First) -> Cell {
+fn answer(default: Cell, first: First, first_baseline: u32) -> Cell {
     match first {
         First { deny: Some(number), .. } => Cell::new(default.verdict(), number),
         First { pin: Some(number), .. } => Cell::unless_pinned(default.verdict(), number),
-        First { allow: Some(number), .. } => Cell::new(ringfence_common::Verdict::Allow, number),
+        First { allow: Some(number), .. } => {
+            let cell = Cell::new(Verdict::Allow, number);
+            if number >= first_baseline { cell.by_baseline() } else { cell }
+        }
         First { deny: None, pin: None, allow: None } => default,
     }
 }

@@ -1,6 +1,9 @@
 //! The words of the header that follow from the groups of a policy, not from its rules.
 
-use ringfence_common::{Cell, Right, Verdict};
+use ringfence_common::{
+    Cell, Right, Verdict,
+    budget::{KINDS, Kind, Limit},
+};
 
 use super::rules::{
     EgressLayer, PathLayer, RuleBook, abstract_sockets, exec_after_start, exec_anonymous, io_uring,
@@ -22,6 +25,8 @@ pub(super) struct Header {
     pub(super) abstract_sockets: Cell,
     pub(super) governs_serving: u32,
     pub(super) names_contents: u32,
+    /// By number of their kind.
+    pub(super) budgets: [Option<Limit>; KINDS],
 }
 
 impl Header {
@@ -51,9 +56,27 @@ impl Header {
             denies_paths: boundaries.iter().any(denies_paths).into(),
             abstract_sockets: abstract_sockets(boundaries, egress_layers),
             names_contents: layers.iter().any(|layer| !layer.pins.is_empty()).into(),
+            budgets: budgets(boundaries, book),
             governs_serving: boundaries.iter().any(|one| one.serving().is_some()).into(),
         }
     }
+}
+
+/// The limits that hold for all boundaries together: of each kind the smallest that is enforced, or
+/// else the smallest that is observed.
+fn budgets(boundaries: &[Boundary], book: &mut RuleBook) -> [Option<Limit>; KINDS] {
+    Kind::ALL.map(|kind| {
+        let all = boundaries.iter().flat_map(|boundary| {
+            let mode = boundary.budgets.mode;
+            boundary.budgets.limits.iter().map(move |budget| (mode, budget))
+        });
+        let of_kind = all.filter(|(_, budget)| budget.kind == kind);
+        let first = of_kind.min_by_key(|(mode, budget)| (*mode == Mode::Observe, budget.amount));
+        first.map(|(mode, budget)| {
+            let rule = book.add(&budget.place, budget.in_words(), false);
+            Limit { amount: budget.amount, refusal: Cell::new(mode.refusal(), rule) }
+        })
+    })
 }
 
 fn denies_paths(boundary: &Boundary) -> bool {

@@ -2,6 +2,7 @@
 
 use ringfence_common::{
     Image, Right,
+    budget::{Kind, Limit},
     image::{
         CLASSES, ENTRY_BYTES, MAGIC, MAX_NAME_STATES, MAX_STATES, NAME_SLOT_BYTES,
         NAME_STATE_BYTES, TRANSITIONS, header as word,
@@ -137,7 +138,12 @@ pub(super) fn write(
         (word::NAME_SLOT_COUNT, names.slots.len() as u32),
         (word::NAME_START, names.start),
     ];
-    for (at, value) in words {
+    let budgets = Kind::ALL.into_iter().zip(header.budgets).filter_map(|(kind, limit)| {
+        let Limit { amount, refusal } = limit?;
+        let at = kind.offset();
+        Some([(at, amount as u32), (at + 4, (amount >> 32) as u32), (at + 8, refusal.0)])
+    });
+    for (at, value) in words.into_iter().chain(budgets.flatten()) {
         bytes[at as usize..at as usize + 4].copy_from_slice(&value.to_le_bytes());
     }
     bytes

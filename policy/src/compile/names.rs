@@ -114,7 +114,7 @@ fn layer(egress: &EgressLayer<'_>) -> PathLayer {
     });
     let mut defaults = [None; Right::ALL.len()];
     defaults[Right::Read as usize] = Some(egress.default.settled());
-    PathLayer { defaults, rules: rules.collect(), pins: Vec::new() }
+    PathLayer { defaults, rules: rules.collect(), pins: Vec::new(), first_baseline: u32::MAX }
 }
 
 /// The regular expression for the names of a pattern, written backwards.

@@ -70,6 +70,8 @@ pub(super) struct PathLayer {
     pub(super) rules: Vec<NumberedPathRule>,
     /// Those of them that ask for a content.
     pub(super) pins: Vec<Pin>,
+    /// The number of the first rule of the baseline; those after it in the layer are its too.
+    pub(super) first_baseline: u32,
 }
 
 /// A rule about paths with its number.
@@ -121,8 +123,12 @@ fn path_layer(boundary: &Boundary, book: &mut RuleBook) -> PathLayer {
     let mut groups = HashMap::new();
     let (mut rules, mut pins) = (Vec::new(), Vec::new());
     let exec = defaults.get(Right::Exec as usize).copied().flatten();
+    let mut first_baseline = None;
     let users = boundary.path_rules.iter().map(|rule| (rule, false));
     for (rule, is_baseline) in users.chain(baseline.iter().map(|rule| (rule, true))) {
+        if is_baseline {
+            first_baseline.get_or_insert(book.last() + 1);
+        }
         let parts = [listing(rule).filter(|_| !is_baseline), Some(rule.clone())];
         let parts = parts.into_iter().flatten().filter_map(|part| {
             let rights = part.rights.with_sockets().common(governed);
@@ -149,7 +155,7 @@ fn path_layer(boundary: &Boundary, book: &mut RuleBook) -> PathLayer {
         let group = *groups.entry((&rule.place, rule.effect)).or_insert(last.number);
         rules.extend(parts.into_iter().map(|part| NumberedPathRule { group, ..part }));
     }
-    PathLayer { defaults, rules, pins }
+    PathLayer { defaults, rules, pins, first_baseline: first_baseline.unwrap_or(u32::MAX) }
 }
 
 /// The rule that goes with one that lets all below a folder be read: reading it includes listing

@@ -23,7 +23,7 @@ the declarations by which documents are checked, so that no field is missing. Wh
 | kernel and decision service | The kernel acts on the part that is named, the decision service on the rest. |
 | decision service | ringfence checks the field and leaves it to the product that the policy is for: the kernel does not see what it is about. |
 | recorded only | Nothing is refused by it: it says what is recorded, and where and how long it is kept. This version checks it and leaves it to the product that the policy is for: ringfence's own events do not follow it yet. |
-| not enforced by this version | Read and checked. In a `boundary` document `ringfence run` refuses to start with it, unless `--allow-degraded` is given; the budgets of an agent.yaml are counted by the agent too, and `check` says that the kernel does not. |
+| not enforced by this version | Read and checked. `ringfence run` refuses to start with it, unless `--allow-degraded` is given. No field is in this version. |
 | the document itself | It says what the document is. |
 | see its fields | The fields below it say. |
 

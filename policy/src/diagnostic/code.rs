@@ -99,3 +99,14 @@ pub const UNMAPPED_PATTERN: &str = "RF0404";
 
 /// The boundary cannot be compiled to tables.
 pub const NOT_COMPILED: &str = "RF0501";
+
+/// The file is no configuration of the agent.
+pub const NOT_A_CONFIGURATION: &str = "RF0601";
+/// A name that cannot be a scope's, or that another scope has.
+pub const BAD_SCOPE_NAME: &str = "RF0602";
+/// A selector that selects what must not be governed, or nothing.
+pub const BAD_SELECTOR: &str = "RF0603";
+/// A selector that selects what one before it does.
+pub const SELECTED_ALREADY: &str = "RF0604";
+/// An address on which the agent does not serve.
+pub const BAD_LISTENER: &str = "RF0605";

@@ -4,6 +4,7 @@
 //! words; its page is for the reader who does not know the subject yet.
 
 mod compiler;
+mod configuration;
 mod file;
 mod keys;
 mod together;
@@ -56,6 +57,7 @@ pub fn all() -> impl Iterator<Item = &'static Page> {
         warnings::PAGES,
         together::PAGES,
         compiler::PAGES,
+        configuration::PAGES,
     ];
     hundreds.into_iter().flatten()
 }

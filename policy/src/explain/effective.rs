@@ -5,10 +5,10 @@ use serde::{Serialize, Serializer};
 
 use super::{fields::mode_of, limits, mode_json, part_json, place_json};
 use crate::{
-    Boundary, Content, Diagnostic, Document, Mode, baseline,
+    Boundary, Diagnostic, Document, Mode, baseline,
     boundary::{
-        Baseline, Effect, EgressRule, GlobSyntax, ListenRule, PathGroup, PathRule, Place, Rights,
-        Target,
+        Baseline, Budget, Effect, EgressRule, GlobSyntax, ListenRule, PathGroup, PathRule, Place,
+        Rights, Target,
     },
     coverage::Part,
     diagnostic::visible,
@@ -127,6 +127,7 @@ pub fn effective(documents: &[Document]) -> Effective {
         Part::Destinations,
         Part::Serving,
         Part::Sockets,
+        Part::Budgets,
     ];
     Effective {
         groups: groups.map(|part| group(part, &boundaries)).into(),
@@ -153,6 +154,7 @@ fn group(part: Part, boundaries: &[Boundary]) -> Group {
         Part::Destinations => "every destination is free",
         Part::Serving => "everybody may be served",
         Part::Sockets => "every Unix socket with a path may be connected to",
+        Part::Budgets => "nothing is limited",
         Part::Files | Part::Paths | Part::All => "every file is free",
     });
     Group { part, governed_by, free }
@@ -185,6 +187,10 @@ fn governed(part: Part, boundary: &Boundary) -> Option<Governed> {
             });
             let all = written.into_iter().chain(rules().take(MAX_RULES).map(path_rule));
             (&sockets_group(boundary)?.place, rules().count(), all.collect())
+        }
+        Part::Budgets => {
+            let limits = &boundary.budgets.limits;
+            (&limits.first()?.place, limits.len(), limits.iter().map(budget_rule).collect())
         }
         Part::LaterPrograms => (&boundary.no_exec_after_start.as_ref()?.1, 0, Vec::new()),
         Part::AnonymousCode => (&boundary.no_anonymous_code.as_ref()?.1, 0, Vec::new()),
@@ -222,6 +228,7 @@ fn always_mode(boundaries: &[Boundary]) -> Mode {
         Part::Destinations,
         Part::Serving,
         Part::Sockets,
+        Part::Budgets,
     ];
     let mut modes =
         boundaries.iter().flat_map(|boundary| parts.map(|part| mode_of(part, boundary))).flatten();
@@ -261,6 +268,10 @@ fn rights_in_words(rights: Rights) -> String {
         (false, "") => "execute".to_owned(),
         (false, files) => format!("{files}, execute"),
     }
+}
+
+fn budget_rule(budget: &Budget) -> Rule {
+    Rule { place: budget.place.clone(), text: budget.in_words() }
 }
 
 fn listen_rule(rule: &ListenRule) -> Rule {
@@ -314,16 +325,7 @@ fn destination_rule(rule: &EgressRule) -> Rule {
 /// What a document asks for and this version does not enforce.
 fn unenforced(document: &Document) -> Vec<Rule> {
     let told = document.unenforced().iter();
-    let mut rules: Vec<Rule> =
-        told.map(|(place, text)| Rule { place: place.clone(), text: visible(text) }).collect();
-    // An agent counts its own budgets, so that a start is not refused for them.
-    if let Content::SecaiAgent(agent) = &document.content
-        && let Some(budgets) = &agent.budgets
-    {
-        let text = "`budgets` are not counted by the kernel in this version".to_owned();
-        rules.push(Rule { place: budgets.key.place.clone(), text });
-    }
-    rules
+    told.map(|(place, text)| Rule { place: place.clone(), text: visible(text) }).collect()
 }
 
 fn baselines(boundaries: &[Boundary]) -> Option<Baselines> {

@@ -261,6 +261,7 @@ pub(super) fn mode_of(part: Part, boundary: &Boundary) -> Option<Mode> {
         Part::Destinations => boundary.egress.as_ref().map(|egress| egress.mode),
         Part::Serving => boundary.listen.as_ref().map(|listen| listen.mode),
         Part::Sockets => over(Rights::SOCKET),
+        Part::Budgets => (!boundary.budgets.limits.is_empty()).then_some(boundary.budgets.mode),
         Part::All => None,
     }
 }

@@ -24,7 +24,6 @@ pub(super) const ALWAYS_REFUSED: &[&str] = &[
 pub(super) const OUTSIDE: &[&str] = &[
     "`stat`, `readlink`, and whether a name exists",
     "what a process tells the owner of a name that it may look up, by the names that it asks for",
-    "budgets are not counted",
     "a program may do with what it may read and run whatever it likes",
     "bugs of the kernel",
 ];

@@ -1,7 +1,7 @@
 //! What is said of documents is what they do.
 
 use super::*;
-use crate::{Dialect, coverage::Coverage, parse, testing::document as of};
+use crate::{Dialect, parse, testing::document as of};
 
 /// A Sec0 policy with these lists of violations, and these fields of `security`.
 fn sec0(deny_on: &str, security: &str) -> String {
@@ -186,7 +186,7 @@ fn airlock_destinations_without_effect_say_why() {
 }
 
 #[test]
-fn groups_have_modes_of_their_own_and_what_is_not_enforced_says_so() {
+fn groups_have_modes_of_their_own_and_budgets_that_of_the_document() {
     let text = "\
 boundary: 1
 mode: observe
@@ -201,15 +201,18 @@ exec_after_start: allow
     assert_eq!(acts(&rows, "files.mode"), [(Part::Files, ENFORCE)]);
     assert_eq!(acts(&rows, "files.rules[0].path"), [(Part::Files, ENFORCE)]);
     assert_eq!(acts(&rows, "egress[0].cidr"), [(Part::Destinations, OBSERVE)]);
-    let modes = [(Part::Files, ENFORCE), (Part::Destinations, OBSERVE), (Part::Serving, ENFORCE)];
+    let modes = [
+        (Part::Files, ENFORCE),
+        (Part::Destinations, OBSERVE),
+        (Part::Serving, ENFORCE),
+        (Part::Budgets, OBSERVE),
+    ];
     assert_eq!(acts(&rows, "mode"), modes);
     assert_eq!(acts(&rows, "exec_after_start"), [(Part::LaterPrograms, None)]);
     for path in ["listen", "listen.mode", "listen.rules[0].port"] {
         assert_eq!(acts(&rows, path), [(Part::Serving, ENFORCE)]);
     }
-    let row = row(&rows, "budgets.processes");
-    assert!(matches!(row.coverage, Coverage::Unenforced(_)), "{row:?}");
-    assert!(!row.has_effect && row.remark.is_some(), "{row:?}");
+    assert_eq!(acts(&rows, "budgets.processes"), [(Part::Budgets, OBSERVE)]);
 }
 
 #[test]
@@ -301,6 +304,8 @@ Unix sockets
   a.yaml:16: enforce, what no rule allows is refused
         16  allow connect: every path whose content may be changed
 
+Budgets: not governed, nothing is limited
+
 The baseline
   a.yaml has all of it
   programs, libraries and their data (read, execute): /usr/** /bin/** /sbin/**
@@ -347,6 +352,10 @@ Unix sockets
   b.yaml:2: enforce, what no rule allows is refused
          2  allow connect: every path whose content may be changed
 
+Budgets
+  b.yaml:3: enforce, what is not left is refused
+         3  at most 3 distinct files
+
 The baseline
   a.yaml has all of it, and does not govern programs
   b.yaml has all of it, and does not govern programs
@@ -355,9 +364,7 @@ The baseline
     assert!(text.contains("destinations: free; left to the airlock of the policy.yaml"), "{text}");
     assert!(text.contains("acts on the paths of the documents that are given with it"), "{text}");
     assert!(text.contains("has no effect on the kernel here: the kernel does not know"), "{text}");
-    let unenforced = &explanation.effective.unenforced;
-    let [Rule { place, text }] = unenforced.as_slice() else { panic!("{unenforced:?}") };
-    assert!(place.line == 3 && text.contains("`budgets`"), "{unenforced:?}");
+    assert!(explanation.effective.unenforced.is_empty());
     assert_eq!(explanation.effective.always_mode, Mode::Enforce);
 }
 
@@ -494,7 +501,7 @@ fn as_json_an_explanation_has_stable_keys() {
     let groups = json["effective"]["groups"].as_array().unwrap();
     let parts: Vec<&str> = groups.iter().map(|group| group["part"].as_str().unwrap()).collect();
     let expected = ["files", "programs", "later_programs", "anonymous_code", "destinations"];
-    assert_eq!(parts, [&expected[..], &["serving", "unix_sockets"]].concat());
+    assert_eq!(parts, [&expected[..], &["serving", "unix_sockets", "budgets"]].concat());
     assert_eq!(groups[0]["governed_by"][0]["mode"], "enforce");
     assert_eq!(groups[2]["free"], "a program may be executed after the first");
     assert_eq!(groups[3]["free"], "anonymous memory may become executable");

@@ -208,6 +208,8 @@ pub(super) const fn what_becomes(part: Part, mode: Mode) -> &'static str {
         (Part::AnonymousCode, Mode::Observe) => "observe, what becomes executable is recorded",
         (Part::Rings, Mode::Enforce) => "enforce, no io_uring is made",
         (Part::Rings, Mode::Observe) => "observe, an io_uring that is made is recorded",
+        (Part::Budgets, Mode::Enforce) => "enforce, what is not left is refused",
+        (Part::Budgets, Mode::Observe) => "observe, what is not left is let through and recorded",
         (_, Mode::Enforce) => "enforce, what no rule allows is refused",
         (_, Mode::Observe) => "observe, what no rule allows is let through and recorded",
     }

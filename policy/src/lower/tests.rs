@@ -80,7 +80,8 @@ egress:
     - { cidr: 10.1.2.3, deny: true, protocol: udp }
 listen: [{ port: 80, protocol: tcp }, { port: 81 }]
 sockets: { mode: enforce, rules: [{ path: /run/x.sock }, { path: '@x/*' }] }
-budgets: { wall_clock: 1500ms, output_bytes: 1MiB, connections: 1, processes: 2, files_touched: 3 }
+budgets: { wall_clock: 1500ms, output_bytes: 1MiB, connections: 1, processes: 2, files_touched: 3,
+  sent_bytes: 4KiB }
 ",
         Dialect::Boundary,
     ),
@@ -105,6 +106,9 @@ fn meaning(mut boundary: Boundary) -> String {
     }
     for rule in &mut boundary.path_rules {
         rule.place = nowhere.clone();
+    }
+    for budget in &mut boundary.budgets.limits {
+        budget.place = nowhere.clone();
     }
     for (_, place) in
         [&mut boundary.no_exec_after_start, &mut boundary.no_anonymous_code].into_iter().flatten()

@@ -2,11 +2,12 @@
 
 use ringfence_common::{
     Cell, Image, Right, Verdict,
+    budget::{self, Kind},
     files::{Execution, decide_anonymous, decide_exec},
     image::{MAGIC, header as word},
 };
 use ringfence_policy::{
-    boundary::{Boundary, Effect, GlobSyntax, Mode, Rights},
+    boundary::{Boundary, Budget, Effect, GlobSyntax, Mode, Rights},
     compile::{Tables, compile, verify},
 };
 
@@ -174,4 +175,54 @@ fn the_same_policy_gives_the_same_bytes() {
     assert_eq!(one, again);
     assert_eq!(one.sha256(), again.sha256());
     assert_ne!(one.sha256(), tables(&[boundary("/b/**")]).sha256());
+}
+
+fn spending(name: &str, mode: Mode, limits: &[(Kind, u64)]) -> Boundary {
+    let mut boundary = nothing(name);
+    let place = place(&boundary.file, 3);
+    let budget = |(kind, amount): &(Kind, u64)| Budget {
+        kind: *kind,
+        amount: *amount,
+        place: place.clone(),
+    };
+    boundary.budgets.limits = limits.iter().map(budget).collect();
+    boundary.budgets.mode = mode;
+    boundary
+}
+
+#[test]
+fn of_several_budgets_of_a_kind_the_smallest_that_is_enforced_holds() {
+    let boundaries = [
+        spending("a", Mode::Enforce, &[(Kind::Connections, 9), (Kind::SentBytes, u64::MAX)]),
+        spending("b", Mode::Observe, &[(Kind::Connections, 3), (Kind::Processes, 5)]),
+        spending("c", Mode::Enforce, &[(Kind::Connections, 7)]),
+        spending("d", Mode::Observe, &[(Kind::Processes, 4)]),
+    ];
+    let tables = tables(&boundaries);
+    let limit = |kind| {
+        let limit = budget::limit(tables.image.as_slice(), kind)?;
+        let rule = tables.rule(limit.refusal.rule()).unwrap();
+        Some((limit.amount, limit.refusal.verdict(), rule.place.file.to_string()))
+    };
+    let of = |amount, verdict, file: &str| Some((amount, verdict, file.to_owned()));
+    assert_eq!(limit(Kind::Connections), of(7, Verdict::Deny, "c"));
+    assert_eq!(limit(Kind::SentBytes), of(u64::MAX, Verdict::Deny, "a"));
+    assert_eq!(limit(Kind::Processes), of(4, Verdict::Observe, "d"));
+    assert_eq!(limit(Kind::WallClock), None);
+}
+
+#[test]
+fn what_only_the_baseline_allows_is_told_from_what_a_rule_does() {
+    let mut boundary = files(Mode::Enforce);
+    boundary.baseline = ringfence_policy::boundary::Baseline::Programs;
+    let boundary =
+        with_rule(boundary, Effect::Allow, Rights::READ, GlobSyntax::Component, "/etc/hosts");
+    let image = tables(&[boundary]).image;
+    let by_baseline = |path: &str| {
+        let state = walk(&image, path.as_bytes());
+        ringfence_common::files::is_by_baseline(image.as_slice(), state, Right::Read)
+    };
+    assert!(by_baseline("/etc/passwd"));
+    assert!(!by_baseline("/etc/hosts"), "where both allow, the document's rule is named");
+    assert!(!by_baseline("/etc/shadow"));
 }

@@ -33,7 +33,7 @@ const TEXTS: &[(&[&str], &[&str])] = &[
     (&["allowed_destinations"], &["https://api.example.com/v1", "https://example.com:8443"]),
     (&["ports"], &["80", "8000-8100", "1-65535"]),
     (&["wall_clock"], &["600s", "10 m", "1500ms", "2h", "0s"]),
-    (&["output_bytes"], &["1MiB", "64 KiB", "10", "0B", "2GiB"]),
+    (&["output_bytes", "sent_bytes"], &["1MiB", "64 KiB", "10", "0B", "2GiB"]),
     (&["allow", "deny"], &["read", "write"]),
     (&["default_retention"], &["30d", "90d", "180d"]),
     (&["retention"], &["30d"]),

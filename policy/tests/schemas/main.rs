@@ -2,6 +2,7 @@
 //! schemas on thousands of documents, right ones and wrong ones.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod configuration;
 mod generate;
 mod mutate;
 mod random;

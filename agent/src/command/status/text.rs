@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use ringfence_policy::diagnostic::visible;
 
-use crate::status::{Fill, Mode, ScopeStatus, SetStatus, State, Status, Stray};
+use crate::budgets::Budget;
+use crate::status::{Fill, Kind, Mode, ScopeStatus, SetStatus, State, Status, Stray};
 
 /// Digits of a policy's hash: enough to tell those on one machine apart.
 const DIGITS: usize = 12;
@@ -17,6 +18,7 @@ pub(super) fn page(status: &Status) -> String {
     } else {
         parts.push(scopes(&status.scopes));
         parts.push(tables(&status.scopes));
+        parts.extend(budgets(&status.scopes));
     }
     if !status.sets.is_empty() {
         let memory = status.memory_bytes.map(|bytes| format!("\nmaps: {} in all", size(bytes)));
@@ -25,6 +27,7 @@ pub(super) fn page(status: &Status) -> String {
     let mut notes: Vec<String> = status.scopes.iter().flat_map(about_scope).collect();
     notes.extend(status.strays.iter().map(about_stray));
     notes.extend(status.sets.iter().flat_map(about_set));
+    notes.extend(status.agent.as_ref().and_then(about_agent));
     if !notes.is_empty() {
         parts.push(notes.join("\n"));
     }
@@ -65,7 +68,7 @@ fn tables(scopes: &[ScopeStatus]) -> String {
             );
             [
                 scope.scope.clone(),
-                scope.cgroup.clone().unwrap_or_else(|| "gone".to_owned()),
+                cgroups(scope),
                 fill(scope.tables.addresses),
                 fill(scope.tables.programs),
                 ports,
@@ -73,6 +76,20 @@ fn tables(scopes: &[ScopeStatus]) -> String {
             ]
         }),
     )
+}
+
+/// What scopes have used of their budgets, if any has one.
+fn budgets(scopes: &[ScopeStatus]) -> Option<String> {
+    let rows: Vec<_> = scopes
+        .iter()
+        .flat_map(|scope| scope.budgets.iter().map(move |budget| (scope, budget)))
+        .map(|(scope, Budget { budget, used, limit, used_ratio })| {
+            let share = format!("{:.0} %", (used_ratio * 100.0).floor());
+            [scope.scope.clone(), (*budget).to_owned(), used.to_string(), limit.to_string(), share]
+        })
+        .collect();
+    let head = ["SCOPE", "BUDGET", "USED", "LIMIT", "SHARE"];
+    (!rows.is_empty()).then(|| table(head, rows.into_iter()))
 }
 
 fn sets(sets: &[SetStatus]) -> String {
@@ -97,11 +114,27 @@ fn sets(sets: &[SetStatus]) -> String {
     )
 }
 
+fn cgroups(scope: &ScopeStatus) -> String {
+    match (scope.kind, scope.cgroups.as_slice()) {
+        (Kind::Run, _) => scope.cgroup.clone().unwrap_or_else(|| "gone".to_owned()),
+        (Kind::Service, []) => "none".to_owned(),
+        (Kind::Service, [one]) => visible(one),
+        (Kind::Service, all) => format!("{} of them", all.len()),
+    }
+}
+
 /// What a person should know of a scope, and cannot see in a table.
 fn about_scope(scope: &ScopeStatus) -> Vec<String> {
     let name = &scope.scope;
     let mut notes = Vec::new();
-    if scope.orphaned && scope.tasks.processes > 0 {
+    if scope.kind == Kind::Service {
+        if scope.orphaned {
+            notes.push(format!(
+                "{name}: no agent is running. The policy stays in force; nobody takes events, and \
+                 no names are looked up. Start the agent again, or `ringfence detach`."
+            ));
+        }
+    } else if scope.orphaned && scope.tasks.processes > 0 {
         notes.push(format!(
             "{name}: its ringfence is gone. What runs in it stays governed; nobody takes its \
              events. `ringfence detach` ends it."
@@ -125,6 +158,12 @@ fn about_scope(scope: &ScopeStatus) -> Vec<String> {
         notes.push(format!("{name}: not enforced: {more} more"));
     }
     notes
+}
+
+/// What went wrong when the agent last read its files.
+fn about_agent(agent: &serde_json::Value) -> Option<String> {
+    let problem = agent.get("problem")?.as_str()?;
+    Some(format!("the last reload changed nothing: {}", visible(problem)))
 }
 
 fn about_stray(stray: &Stray) -> String {
@@ -151,6 +190,7 @@ const fn mode(mode: Mode) -> &'static str {
 
 fn state(scope: &ScopeStatus) -> String {
     let state = match scope.state {
+        _ if scope.orphaned && scope.kind == Kind::Service => "no agent",
         _ if scope.orphaned => "orphaned",
         State::Starting => "starting",
         State::InForce => "in force",

@@ -2,12 +2,14 @@
 
 use super::*;
 use crate::{
-    PolicySet, Source,
-    diagnostic::code::{NOT_COMPILED, NOT_TEXT, SEVERAL_DOCUMENTS, TOO_LARGE, UNREADABLE},
+    PolicySet, Source, configuration,
+    diagnostic::code::{
+        NOT_COMPILED, NOT_ENFORCED, NOT_TEXT, SEVERAL_DOCUMENTS, TOO_LARGE, UNREADABLE,
+    },
 };
 
 /// Codes that no text can show here: of files that are no text, or too much of it.
-const NOT_SHOWN: &[&str] = &[UNREADABLE, TOO_LARGE, NOT_TEXT, SEVERAL_DOCUMENTS];
+const NOT_SHOWN: &[&str] = &[UNREADABLE, TOO_LARGE, NOT_TEXT, SEVERAL_DOCUMENTS, NOT_ENFORCED];
 
 /// Codes as the module `code` declares them, by its own text, so that none can be forgotten here.
 fn declared() -> Vec<&'static str> {
@@ -18,9 +20,14 @@ fn declared() -> Vec<&'static str> {
     constants.map(|line| code(line).unwrap_or_else(|| panic!("no code in {line}"))).collect()
 }
 
-/// All that is found about an example, up to its tables.
-fn findings(example: Example) -> Vec<&'static str> {
+/// All findings about an example of a page, up to its tables, and whether any is an error.
+fn read(page: &Page, example: Example) -> (Vec<&'static str>, bool) {
     let source = Source::new("example.yaml", example.text);
+    if page.code.starts_with("RF06") {
+        let findings = configuration::read(&source).diagnostics;
+        let has_errors = findings.iter().any(|finding| finding.is_error());
+        return (findings.iter().map(|finding| finding.code).collect(), has_errors);
+    }
     let set = PolicySet::read([source], example.dialect);
     let mut codes: Vec<&str> = set.findings.iter().map(|finding| finding.code).collect();
     if !set.has_errors() {
@@ -29,16 +36,17 @@ fn findings(example: Example) -> Vec<&'static str> {
             Err(_) => codes.push(NOT_COMPILED),
         }
     }
-    codes
+    // A right example is told by its keys, too.
+    let source = Source::new("example.yaml", example.text);
+    (codes, PolicySet::read([source], None).has_errors())
 }
 
 /// Whether both examples are as they should be.
 fn holds(page: &Page) -> bool {
-    let is_valid = |example: Example| {
-        !PolicySet::read([Source::new("example.yaml", example.text)], None).has_errors()
-    };
-    page.wrong.is_none_or(|example| findings(example).contains(&page.code))
-        && page.right.is_none_or(|right| is_valid(right) && !findings(right).contains(&page.code))
+    let is_right =
+        |(codes, has_errors): (Vec<&str>, bool)| !has_errors && !codes.contains(&page.code);
+    page.wrong.is_none_or(|wrong| read(page, wrong).0.contains(&page.code))
+        && page.right.is_none_or(|right| is_right(read(page, right)))
 }
 
 #[test]
@@ -52,7 +60,8 @@ fn every_code_has_one_page_and_the_pages_are_in_order() {
 #[test]
 fn wrong_examples_have_the_finding_and_right_ones_have_not() {
     for page in all() {
-        let found = || (page.wrong.map(findings), page.right.map(findings));
+        let read = |example| read(page, example);
+        let found = || (page.wrong.map(read), page.right.map(read));
         assert!(holds(page), "{}: {:?}", page.code, found());
     }
 }

@@ -76,14 +76,11 @@ pub(super) const PAGES: &[Page] = &[
     Page::new(
         code::NOT_ENFORCED,
         "A part of the document that this version does not enforce",
-        "The key is read and checked, and the kernel does nothing by it yet. In a boundary \
-         document, `ringfence run` refuses to start with such a part: a limit that is written down \
-         and not kept is worse than none.\n\n\
-         Take the part out, or accept that it is not kept with `--allow-degraded`. The budgets of \
-         an agent.yaml stay with the agent that spends them.",
-    )
-    .wrong("boundary: 1\nfiles: []\nbudgets: { wall_clock: 10m }\n")
-    .right("boundary: 1\nfiles: []\n"),
+        "The key is read and checked, and the kernel does nothing by it. In a boundary document, \
+         `ringfence run` refuses to start with such a part: a limit that is written down and not \
+         kept is worse than none. No key leads to this in this version.\n\n\
+         Take the part out, or accept that it is not kept with `--allow-degraded`.",
+    ),
     Page::new(
         code::NOT_GOVERNED,
         "A group that is absent, and therefore not governed",

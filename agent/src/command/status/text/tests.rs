@@ -3,6 +3,11 @@ use crate::status::{Missing, Ports, Stray, Tables, Tasks};
 
 fn scope(name: &str) -> ScopeStatus {
     ScopeStatus {
+        kind: Kind::Run,
+        cgroups: Vec::new(),
+        generation: 0,
+        events: 0,
+        decisions: None,
         scope: name.to_owned(),
         cgroup: Some(format!("/ringfence/{name}")),
         state: State::InForce,
@@ -16,6 +21,7 @@ fn scope(name: &str) -> ScopeStatus {
         age_seconds: Some(125),
         tasks: Tasks { processes: 3, outside: 0 },
         events_lost: 0,
+        budgets: Vec::new(),
         tables: Tables {
             addresses: Fill { entries: 12, capacity: 65_536 },
             programs: Fill { entries: 0, capacity: 65_536 },
@@ -61,6 +67,7 @@ fn columns_stand_below_each_other() {
         ..scope("night-shift")
     };
     let status = Status {
+        agent: None,
         scopes: vec![scope("coder"), orphan],
         strays: Vec::new(),
         sets: vec![set()],
@@ -182,7 +189,7 @@ fn amounts_are_told_in_few_digits() {
 fn the_json_has_the_fields_that_its_page_describes() {
     let strays = vec![Stray { cgroup: "/ringfence/b".into(), processes: 1 }];
     let (scopes, sets) = (vec![scope("a")], vec![set()]);
-    let status = Status { scopes, strays, sets, memory_bytes: None };
+    let status = Status { scopes, strays, sets, memory_bytes: None, agent: None };
     let value = serde_json::to_value(&status).unwrap();
     let mut names = Vec::new();
     names_in(&value, "", &mut names);

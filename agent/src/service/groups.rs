@@ -1,0 +1,182 @@
+//! Control groups as they come and go: which scope each belongs to.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::{fd::AsFd as _, unix::ffi::OsStrExt as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, bail};
+use ringfence_common::scope::{LEVEL, MAX_SCOPES, NOBODY, Notice, notice as kinds};
+use ringfence_policy::configuration::{Subject, selectors};
+use zerocopy::FromBytes as _;
+
+use super::{Service, governed::Governed, hierarchy::Found, starters};
+use crate::{cgroup, kernel::programs::Group};
+
+/// A record of the ring of notices.
+pub(super) fn notice(bytes: &[u8]) -> Option<Notice> {
+    Notice::read_from_prefix(bytes).ok().map(|(notice, _)| notice)
+}
+
+impl Service {
+    /// Checks that the agent is in none of its own scopes: it could not do its work there.
+    pub(super) fn check_self(selectors: &selectors::Tables) -> Result<()> {
+        let lines = fs::read_to_string("/proc/self/cgroup").context("/proc/self/cgroup")?;
+        let own = lines.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+        let own = Path::new(own);
+        let is_selected = own
+            .ancestors()
+            .find(|group| selectors.of_cgroup(group.as_os_str().as_bytes()).is_some());
+        if let Some(group) = is_selected {
+            bail!(
+                "the agent itself is in the control group {}, which a scope selects",
+                group.display()
+            );
+        }
+        let program = fs::read_link("/proc/self/exe").context("/proc/self/exe")?;
+        if selectors.of_program(program.as_os_str().as_bytes()).is_some() {
+            bail!("a scope selects the agent's own program, {}", program.display());
+        }
+        Ok(())
+    }
+
+    /// Puts the selectors in force, for what is there and what will be.
+    pub(super) fn select(&mut self) -> Result<()> {
+        self.selection.set_starters(&starters::present())?;
+        let number =
+            |scope: &u32| self.scopes.get(*scope as usize).map_or(NOBODY, Governed::number);
+        let numbers: Vec<u32> = self.selectors.scopes.iter().map(number).collect();
+        self.selection.select(&self.selectors.image, &numbers)?;
+        let selects_programs = self.scopes.iter().any(selects_programs);
+        self.selection.look_at_programs(selects_programs);
+        self.arrange()
+    }
+
+    /// Brings every control group under the scope that it should be under, and the tasks in it.
+    pub(super) fn arrange(&mut self) -> Result<()> {
+        let (_, missed) = self.selection.asked();
+        let mut wanted = BTreeMap::new();
+        for scope in self.scopes.iter().filter(|scope| selects_programs(scope)) {
+            let home = cgroup::Cgroup::ensure(&scope.name)?;
+            let found = Found { id: home.id, path: home.name.into(), level: LEVEL };
+            wanted.insert(found.id, (scope.number(), found));
+        }
+        for found in self.hierarchy.all() {
+            let selected = self.selectors.of_cgroup(found.bytes());
+            if let Some(scope) = selected.and_then(|scope| self.scopes.get(scope as usize)) {
+                wanted.insert(found.id, (scope.number(), found));
+            }
+        }
+        // While it changes, every hook looks for itself.
+        self.selection.ask();
+        let numbers: Vec<u32> = self.scopes.iter().map(Governed::number).collect();
+        let mut idle = Vec::new();
+        for (id, member) in self.selection.members()? {
+            let is_run = member.scope < MAX_SCOPES
+                && member.scope != NOBODY
+                && !numbers.contains(&member.scope)
+                && self.selection.is_run(member.scope)?;
+            let target = wanted.get(&id).map(|(number, _)| *number);
+            if is_run || target == Some(member.scope) {
+                continue;
+            }
+            if let Some(scope) = self.scopes.iter().find(|one| one.number() == member.scope) {
+                scope.dismiss(id)?;
+            }
+            if target.is_none() {
+                // Marked until no task has the label, so that none takes the group for unknown.
+                self.selection.set_member(id, NOBODY, member.level)?;
+                idle.push(id);
+            }
+        }
+        let known: Vec<u64> = self.selection.members()?.iter().map(|(id, _)| *id).collect();
+        let mut is_whole = true;
+        for (number, found) in wanted.values() {
+            if let Err(error) = self.admit(*number, found) {
+                is_whole = false;
+                tell!("ringfence: {}: {error:#}", found.path.display());
+            }
+        }
+        // What could not be brought under its scope is tried again.
+        self.missed = if is_whole { missed } else { missed.wrapping_sub(1) };
+        self.selection.label_tasks()?;
+        // Once they have their labels: what is opened from here on is judged.
+        for (number, found) in wanted.values().filter(|(_, found)| !known.contains(&found.id)) {
+            if let Some(scope) = self.scopes.iter().find(|scope| scope.number() == *number) {
+                scope.look_through(&self.hierarchy.processes(&found.path));
+            }
+        }
+        idle.into_iter().try_for_each(|id| self.selection.remove_member(id))
+    }
+
+    fn admit(&self, number: u32, found: &Found) -> Result<()> {
+        let Some(scope) = self.scopes.iter().find(|scope| scope.number() == number) else {
+            return Ok(());
+        };
+        let folder = self.hierarchy.open(found)?;
+        scope.admit(Group { id: found.id, level: found.level, folder: folder.as_fd() })
+    }
+
+    /// Does what a notice of the kernel asks for.
+    pub(super) fn attend(&mut self, notice: Notice) {
+        let attended = match notice.kind {
+            kinds::BEGAN => self.begin_group(notice),
+            kinds::ENDED => self.end_group(notice),
+            kinds::SELECTED => self.take_in(notice),
+            kinds::ASKED => self.selection.label_tasks(),
+            _ => Ok(()),
+        };
+        if let Err(error) = attended {
+            tell!("ringfence: {error:#}");
+        }
+    }
+
+    fn begin_group(&self, notice: Notice) -> Result<()> {
+        // One that is gone again has nothing in it.
+        let Ok((found, folder)) = self.hierarchy.by_id(notice.cgroup) else { return Ok(()) };
+        let Some(scope) = self.scopes.iter().find(|scope| scope.number() == notice.scope) else {
+            return Ok(());
+        };
+        scope
+            .admit(Group { id: found.id, level: found.level, folder: folder.as_fd() })
+            .with_context(|| found.path.display().to_string())
+    }
+
+    fn end_group(&self, notice: Notice) -> Result<()> {
+        let scope = self.scopes.iter().find(|scope| scope.number() == notice.scope);
+        scope.map_or(Ok(()), |scope| scope.dismiss(notice.cgroup))
+    }
+
+    /// Moves a process whose program selected a scope into that scope's own control group, where
+    /// its packets are judged.
+    fn take_in(&self, notice: Notice) -> Result<()> {
+        let Some(scope) = self.scopes.iter().find(|scope| scope.number() == notice.scope) else {
+            return Ok(());
+        };
+        let home = cgroup::Cgroup::ensure(&scope.name)?;
+        match home.take_in(notice.process) {
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            done => done.with_context(|| format!("moving process {}", notice.process)),
+        }
+    }
+
+    /// Looks for what no notice told of.
+    pub(super) fn look_around(&mut self) {
+        let (_, missed) = self.selection.asked();
+        let looked = if missed != self.missed { self.arrange() } else { self.see_to_tasks() };
+        if let Err(error) = looked {
+            tell!("ringfence: {error:#}");
+        }
+    }
+
+    fn see_to_tasks(&self) -> Result<()> {
+        self.selection.set_starters(&starters::present())?;
+        if self.selection.is_asked() { self.selection.label_tasks() } else { Ok(()) }
+    }
+}
+
+fn selects_programs(scope: &Governed) -> bool {
+    scope.rule.selectors.iter().any(|one| matches!(one.subject, Subject::Exe(_)))
+}
