@@ -58,6 +58,27 @@ impl Apt {
         run::run(command.args(["-q", "download"]).args(packages).current_dir(into))
     }
 
+    /// Downloads `packages` and everything that they depend on, checked against the signed lists,
+    /// and gives their files.
+    pub(crate) fn download_with_dependencies(&self, packages: &[&str]) -> Result<Vec<PathBuf>> {
+        let archives = self.directory.join("cache/archives");
+        let mut command = self.command("apt-get");
+        // What an earlier selection needed must not be taken for a part of this one.
+        run::run(command.args(["-q", "clean"]))?;
+        let mut command = self.command("apt-get");
+        command.args(["-qq", "install", "--no-install-recommends", "--download-only", "-y"]);
+        run::run(command.args(packages))?;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(archives)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let at = |path: &str| self.directory.join(path).display().to_string();

@@ -14,7 +14,7 @@ use crate::run;
 const USAGE: &str = "\
 cargo xtask docs [--check]
 
-Writes the pages of docs/ that come from the source: coverage.md, evasions.md.
+Writes the pages of docs/ that come from the source: agent.md, coverage.md, evasions.md.
 
   --check           write nothing, and fail when a page is not what would be written
 ";
@@ -28,6 +28,7 @@ struct Page {
 }
 
 const PAGES: &[Page] = &[
+    Page { name: "agent.md", text: ringfence_policy::configuration::markdown },
     Page { name: "coverage.md", text: ringfence_policy::coverage::markdown },
     Page { name: "evasions.md", text: ringfence_tests::catalogue::markdown },
 ];

@@ -25,6 +25,9 @@ pub(crate) enum Programs {
     /// Also what the baseline is measured with: git, a C compiler, node, venv, rsync, …, and the
     /// configuration in `/etc` that comes with packages. Needs about 2 GiB more memory.
     Full,
+    /// None of this machine's: a Debian system on a disk, with systemd, podman and Prometheus
+    /// ([`crate::system`]).
+    System,
 }
 
 impl Programs {
@@ -34,13 +37,15 @@ impl Programs {
             "none" => Ok(Self::None),
             "basic" => Ok(Self::Basic),
             "full" => Ok(Self::Full),
-            _ => bail!("`--programs {text}`: it is none, basic or full"),
+            "system" => Ok(Self::System),
+            _ => bail!("`--programs {text}`: it is none, basic, full or system"),
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Self::None => "none",
+            // The system's own are on its disk.
+            Self::None | Self::System => "none",
             Self::Basic => "basic",
             Self::Full => "full",
         }
@@ -52,7 +57,7 @@ impl Programs {
         let python = fs::read_link("/usr/bin/python3").unwrap_or_else(|_| "python3".into());
         let python = python.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut packages: Vec<String> = Vec::new();
-        if self != Self::None {
+        if matches!(self, Self::Basic | Self::Full) {
             packages.extend(["bash", "dash", "coreutils", "curl", "iproute2"].map(String::from));
             packages.push("python3-minimal".into());
             for part in ["{}-minimal", "lib{}-minimal", "lib{}-stdlib"] {

@@ -16,12 +16,16 @@ use crate::{
     guest::{self, Programs},
     kernel_modules::Module,
     run,
-    tree::Tree,
+    tree::{self, Tree},
 };
 
 /// PID 1 is a shell script: it is a list of mounts, and busybox, which is in the guest anyway,
 /// does those. A program of our own would be three times as long and a second, static build.
 const INIT: &str = include_str!("init.sh");
+/// Before a Debian system's own PID 1.
+const SYSTEM_INIT: &str = include_str!("system/init.sh");
+/// Where the files are that go onto the disk of a Debian system.
+const FOR_DISK: &str = "/.vm/root";
 
 /// What is this boot's own.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ pub(crate) struct Contents<'a> {
 }
 
 /// Files that each guest has. `/etc/shadow` holds a known word: tests look for it.
-const FILES: &[(&str, u32, &str)] = &[
+pub(crate) const FILES: &[(&str, u32, &str)] = &[
     (
         "/etc/passwd",
         0o644,
@@ -63,17 +67,26 @@ pub(crate) fn write(to: &Path, contents: &Contents<'_>) -> Result<()> {
     let mut archive = Archive::new(BufWriter::new(file));
     // The kernel opens it for PID 1, before anything is mounted.
     archive.character_device(Path::new("/dev/console"), 0o600, (5, 1))?;
-    for (path, mode, content) in FILES {
-        archive.file(Path::new(path), *mode, content.as_bytes())?;
-    }
+    archive.directory_with_mode(Path::new("/.vm"), 0o700)?;
+    let is_system = contents.programs == Programs::System;
     let mut tree = Tree::default();
-    for (host, guest) in contents.additions {
-        tree.take_as(host, guest)?;
+    if is_system {
+        archive.directory(Path::new(FOR_DISK))?;
+        for (host, guest) in contents.additions {
+            // With the libraries that the system has: this machine's may be of another release.
+            tree.take_as(host, &below(FOR_DISK, guest))?;
+        }
+    } else {
+        for (path, mode, content) in FILES {
+            archive.file(Path::new(path), *mode, content.as_bytes())?;
+        }
+        for (host, guest) in contents.additions {
+            tree.take_as(host, guest)?;
+        }
+        tree.take_libraries().context("cannot add everything to the virtual machine")?;
     }
-    tree.take_libraries().context("cannot add everything to the virtual machine")?;
     tree.write(&mut archive)?;
 
-    archive.directory_with_mode(Path::new("/.vm"), 0o700)?;
     for (number, module) in contents.modules.iter().enumerate() {
         // The shell sorts what it globs.
         let path = format!("/.vm/modules/{number:03}-{}.ko", module.name);
@@ -83,7 +96,14 @@ pub(crate) fn write(to: &Path, contents: &Contents<'_>) -> Result<()> {
     let command = format!("set -- {}\n", words.join(" "));
     archive.file(Path::new("/.vm/command"), 0o600, command.as_bytes())?;
     archive.file(Path::new("/.vm/nonce"), 0o400, contents.nonce.as_bytes())?;
-    archive.file(Path::new("/init"), 0o700, format!("#!/bin/busybox sh\n{INIT}").as_bytes())?;
+    let init = if is_system { SYSTEM_INIT } else { INIT };
+    archive.file(Path::new("/init"), 0o700, format!("#!/bin/busybox sh\n{init}").as_bytes())?;
     archive.finish()?;
     Ok(())
+}
+
+/// The path of the guest `path` when its root is at `root`; in `/usr` where `/` has only links.
+fn below(root: &str, path: &Path) -> PathBuf {
+    let path = tree::guest_path(path);
+    Path::new(root).join(path.strip_prefix("/").unwrap_or(&path))
 }

@@ -23,7 +23,7 @@ use crate::{
     guest::Programs,
     image, kernel_modules,
     kernels::{self, Kernel},
-    run,
+    run, system,
 };
 
 /// How long a machine may take from its verdict to its end.
@@ -79,6 +79,7 @@ impl Machine {
         match (self.lockdown, self.programs) {
             (Some(mode), _) => format!("{}-{mode}", self.series),
             (None, Programs::Full) => format!("{}-programs", self.series),
+            (None, Programs::System) => format!("{}-system", self.series),
             (None, _) => self.series.to_owned(),
         }
     }
@@ -94,7 +95,14 @@ impl Machine {
         };
         let files = Files::new(&self.name())?;
         let nonce = nonce()?;
-        let modules = kernel_modules::resolve(&kernel.modules, &self.modules)?;
+        let is_system = self.programs == Programs::System;
+        let disk = if is_system { Some(system::disk()?) } else { None };
+        let mut modules: Vec<String> = Vec::new();
+        if is_system {
+            modules.extend(system::MODULES.iter().map(|&module| module.to_owned()));
+        }
+        modules.extend(self.modules.iter().cloned());
+        let modules = kernel_modules::resolve(&kernel.modules, &modules)?;
         let contents = image::Contents {
             programs: self.programs,
             additions: &self.additions,
@@ -103,7 +111,7 @@ impl Machine {
             nonce: &nonce,
         };
         image::write(&files.initramfs, &contents)?;
-        let child = self.qemu(&kernel, &files)?;
+        let child = self.qemu(&kernel, &files, disk.as_deref())?;
         let ended = self.watch(child, &files, output)?;
 
         let console = read(&files.console);
@@ -117,13 +125,13 @@ impl Machine {
         })
     }
 
-    fn qemu(&self, kernel: &Kernel, files: &Files) -> Result<Child> {
+    fn qemu(&self, kernel: &Kernel, files: &Files, disk: Option<&Path>) -> Result<Child> {
         let qemu = run::find_program("qemu-system-x86_64").context(
             "qemu-system-x86_64 is not installed; `cargo xtask setup` installs qemu-system-x86",
         )?;
         // An oops stops the machine at once. Warnings are shown: they count.
         let mut parameters = format!(
-            "console=ttyS0 8250.nr_uarts=4 loglevel=5 panic=-1 oops=panic lsm={},bpf",
+            "console=ttyS0 8250.nr_uarts=4 loglevel=5 panic=-1 oops=panic no_timer_check lsm={},bpf",
             self.security_modules
         );
         if let Some(mode) = self.lockdown {
@@ -154,6 +162,13 @@ impl Machine {
             .arg(format!("file:{}", files.verdict.display()))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
+        if let Some(disk) = disk {
+            // What the guest writes goes to a file without a name, which is gone with QEMU.
+            command
+                .arg("-drive")
+                .arg(format!("if=virtio,format=raw,snapshot=on,file={}", disk.display()))
+                .env("TMPDIR", run::store("vm"));
+        }
         command.spawn().with_context(|| format!("cannot start `{}`", run::line(&command)))
     }
 

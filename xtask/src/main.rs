@@ -3,7 +3,7 @@
 //! - [`setup`] makes a machine ready, [`kernels`] fetches the kernels that are tested;
 //! - [`vm`] boots one of them and runs a command in it;
 //! - [`docs`] writes the pages that come from the source;
-//! - [`lint`], [`test`], [`demo`] and [`bench`] are what they are called.
+//! - [`lint`], [`test`], [`demo`], [`bench`] and [`package`] are what they are called.
 //!
 //! Nothing here is needed by a user at run time.
 
@@ -19,11 +19,15 @@ mod kernel_modules;
 mod kernels;
 mod lint;
 mod machine;
+#[cfg(test)]
+mod manifests;
+mod package;
 mod products;
 mod report;
 mod run;
 mod setup;
 mod sources;
+mod system;
 mod test;
 mod tree;
 mod vm;
@@ -45,6 +49,7 @@ cargo xtask COMMAND
   test  [OPTION]…       everything: lint, tests on this host, tests in virtual machines
   demo  [OPTION]…       what ringfence refuses, shown on this host or in a virtual machine
   bench [OPTION]…       what it costs, compared with nothing, Landlock and AppArmor
+  package KIND          what a release consists of: deb
 
 `cargo xtask COMMAND --help` lists the options of one command.
 ";
@@ -71,6 +76,7 @@ fn dispatch() -> Result<ExitCode> {
             Some("test") => test::main(arguments),
             Some("demo") => demo::main(arguments),
             Some("bench") => bench::main(arguments),
+            Some("package") => package::main(arguments),
             _ => bail!("there is no command {command:?}\n\n{USAGE}"),
         },
         Some(Long("help") | Short('h')) => {

@@ -29,18 +29,9 @@ impl Products {
     pub(crate) fn build() -> Result<Self> {
         println!("build: ringfence and its tests, statically linked");
         let start = Instant::now();
-        let directory = run::cargo_target_directory();
         let words = ["build", "--release", "-p", "ringfence", "-p", "ringfence-tests"];
         run::run(&mut cargo_static(&words))?;
         println!("build: done in {} s", start.elapsed().as_secs());
-
-        let program = |name: &str| {
-            let path = directory.join(TARGET).join("release").join(name);
-            if !path.is_file() {
-                bail!("cargo built no program `{name}` ({} is missing)", path.display());
-            }
-            Ok(path)
-        };
         Ok(Self {
             ringfence: program("ringfence")?,
             vm_tests: program("ringfence-vm-tests")?,
@@ -59,6 +50,26 @@ impl Products {
             (run::root().join("examples"), "/examples".into()),
         ]
     }
+}
+
+/// Builds the agent alone, as [`Products::build`] does.
+///
+/// # Errors
+/// When cargo fails.
+pub(crate) fn ringfence() -> Result<PathBuf> {
+    // Of both packages, since features are those of all that is built: else each would be built
+    // twice.
+    let words = ["build", "--release", "-p", "ringfence", "-p", "ringfence-tests"];
+    run::run(&mut cargo_static(&words))?;
+    program("ringfence")
+}
+
+fn program(name: &str) -> Result<PathBuf> {
+    let path = run::cargo_target_directory().join(TARGET).join("release").join(name);
+    if !path.is_file() {
+        bail!("cargo built no program `{name}` ({} is missing)", path.display());
+    }
+    Ok(path)
 }
 
 /// Cargo with words after which options may come, for programs that are linked statically. What is

@@ -13,8 +13,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{kernels, run};
 
-/// What virtual machines need: the emulator, the shell of PID 1, and the decompressor for modules.
-const MACHINES: &[&str] = &["qemu-system-x86", "busybox-static", "xz-utils"];
+/// What virtual machines need: the emulator, the shell of PID 1, the decompressor for modules, and
+/// what makes disks.
+const MACHINES: &[&str] = &["qemu-system-x86", "busybox-static", "xz-utils", "e2fsprogs"];
 
 /// Programs that guests get a copy of, for tests with real programs. The baseline is measured with
 /// those in the later lines.

@@ -18,6 +18,7 @@ use crate::{
     guest::Programs,
     lint::lint,
     machine::Machine,
+    package,
     products::Products,
     report::{self, Suite},
     run, setup,
@@ -26,7 +27,8 @@ use crate::{
 const USAGE: &str = "\
 cargo xtask test [OPTION]…
 
-  --kernel NAME     only on this kernel: 6.1, 6.12, 7, 6.12-lockdown, or 6.12-programs
+  --kernel NAME     only on this kernel: 6.1, 6.12, 7, 6.12-lockdown, 6.12-programs, or
+                    6.12-system
   --host-only       no virtual machines
   --filter TEXT     only tests whose name contains TEXT
   --no-lint         no cargo fmt, clippy, cargo-deny
@@ -41,14 +43,15 @@ struct Environment {
     name: &'static str,
     series: &'static str,
     lockdown: Option<&'static str>,
-    /// With every program that the baseline is measured with, and only for those tests: they do
-    /// not depend on the kernel, and their machine takes three times the memory.
-    programs: bool,
+    /// Two are for tests of one kind, which do not depend on the kernel: with every program that
+    /// the baseline is measured with, in a machine that takes three times the memory; and with a
+    /// Debian system.
+    programs: Programs,
 }
 
 impl Environment {
     const fn new(name: &'static str, series: &'static str) -> Self {
-        Self { name, series, lockdown: None, programs: false }
+        Self { name, series, lockdown: None, programs: Programs::Basic }
     }
 }
 
@@ -58,7 +61,8 @@ const ENVIRONMENTS: &[Environment] = &[
     Environment::new("7", "7"),
     // The strictest kernel: it lets no program read its memory, not even root's.
     Environment { lockdown: Some("confidentiality"), ..Environment::new("6.12-lockdown", "6.12") },
-    Environment { programs: true, ..Environment::new("6.12-programs", "6.12") },
+    Environment { programs: Programs::Full, ..Environment::new("6.12-programs", "6.12") },
+    Environment { programs: Programs::System, ..Environment::new("6.12-system", "6.12") },
 ];
 
 /// How many virtual machines run at a time. With fewer the host's two processors are idle while
@@ -205,13 +209,17 @@ fn in_machine(
     let command = command.into_iter().map(Into::into).collect();
     let mut machine = Machine::new(environment.series, command);
     machine.lockdown = environment.lockdown;
-    if environment.programs {
-        machine.programs = Programs::Full;
+    machine.programs = environment.programs;
+    if environment.programs == Programs::Full {
         machine.memory = "3G".into();
     }
     machine.limit = LIMIT;
     machine.silence = Duration::from_secs(500);
     machine.additions = products.additions();
+    if environment.programs == Programs::System {
+        machine.additions.push((package::deb(&products.ringfence)?, "/srv/ringfence.deb".into()));
+        machine.additions.push((run::root().join("deploy"), "/srv/deploy".into()));
+    }
     machine.modules = MODULES.iter().map(|&module| module.to_owned()).collect();
 
     println!("{name}: booting");

@@ -169,7 +169,7 @@ fn is_elf(path: &Path) -> Result<bool> {
 }
 
 /// `path` without `..`, and in `/usr` where Debian has only links to `/usr`.
-fn guest_path(path: &Path) -> PathBuf {
+pub(crate) fn guest_path(path: &Path) -> PathBuf {
     let mut clean = PathBuf::from("/");
     for part in path.components() {
         match part {

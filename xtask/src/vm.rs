@@ -23,8 +23,10 @@ Exit code 125: the machine itself failed, and there is no code.
   --add HOST[:GUEST]         a file or directory of this machine, with the libraries it needs
   --modules NAME,…           kernel modules to load first, with what they depend on
   --count-instructions       one processor, whose clock counts instructions
-  --programs none|basic|full busybox alone; + bash, coreutils, python3, curl, ip (default);
-                             + git, gcc, node, … (needs --memory 3G)
+  --programs none|basic|full|system
+                             busybox alone; + bash, coreutils, python3, curl, ip (default);
+                             + git, gcc, node, … (needs --memory 3G); Debian 13 with systemd,
+                             podman and Prometheus, of which CMD is a service
 
 The kernel's messages: target/vm/<kernel>/console.log
 ";
