@@ -37,7 +37,7 @@ use crate::{sys, words};
 
 pub(crate) use network::PHASE;
 pub(crate) use unix::bound_socket;
-pub(crate) use uring::pass;
+pub(crate) use uring::{pass, write as uring_write};
 
 /// What an act is called, and what it does with its arguments.
 pub(super) type Act = (&'static str, fn(&[Vec<u8>]) -> Result<String, Trouble>);

@@ -33,15 +33,28 @@ const PATIENCE: Duration = Duration::from_secs(1200);
 /// Where tests have their folders.
 const ROOM: &str = "/tmp/rf";
 
-/// The environment that has real programs, and is for nothing else.
-const PROGRAMS: &str = "6.12-programs";
+/// What an environment is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A kernel, and what it enforces.
+    Kernel,
+    /// Real programs.
+    Programs,
+    /// A Debian system: its init, containers, monitoring.
+    System,
+}
+
+/// The environments that are for one thing only.
+const SPECIAL: [(&str, Purpose); 2] =
+    [("6.12-programs", Purpose::Programs), ("6.12-system", Purpose::System)];
 
 /// What the program was asked to do.
 #[derive(Debug)]
 pub(crate) struct Options {
     kernel: Kernel,
-    /// The environment has real programs, and is for the tests with them.
-    is_for_programs: bool,
+    /// As `--environment` names it.
+    environment: String,
+    purpose: Purpose,
     filter: String,
     /// Set in the process that runs one test.
     only: Option<usize>,
@@ -59,7 +72,8 @@ impl Options {
         let mut kernel = None;
         let mut options = Self {
             kernel: Kernel::Linux6_12,
-            is_for_programs: false,
+            environment: String::new(),
+            purpose: Purpose::Kernel,
             filter: String::new(),
             only: None,
             storm: None,
@@ -68,10 +82,17 @@ impl Options {
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| format!("`{word}` has no value"))?;
             match word.as_str() {
-                "--environment" if value == PROGRAMS => {
-                    (kernel, options.is_for_programs) = (Some(Kernel::Linux6_12), true);
+                "--environment" => {
+                    let special = SPECIAL.iter().find(|special| special.0 == value);
+                    (kernel, options.purpose) = match special {
+                        Some(special) => (Some(Kernel::Linux6_12), special.1),
+                        None => {
+                            let known = Kernel::ALL.into_iter().find(|one| one.name() == value);
+                            (known, Purpose::Kernel)
+                        }
+                    };
+                    options.environment = value;
                 }
-                "--environment" => kernel = Kernel::ALL.into_iter().find(|one| one.name() == value),
                 "--filter" => options.filter = value,
                 // Of this process, and of those that run the tests.
                 "--storm-seconds" => options.storm = Some(value),
@@ -80,10 +101,8 @@ impl Options {
             }
         }
         let known = || {
-            format!(
-                "`--environment` is one of {}, {PROGRAMS}",
-                Kernel::ALL.map(Kernel::name).join(", ")
-            )
+            let names = Kernel::ALL.map(Kernel::name).into_iter().chain(SPECIAL.map(|one| one.0));
+            format!("`--environment` is one of {}", names.collect::<Vec<_>>().join(", "))
         };
         options.kernel = kernel.ok_or_else(known)?;
         Ok(options)
@@ -97,13 +116,9 @@ impl Options {
         PATIENCE + Duration::from_secs(storm.saturating_mul(10))
     }
 
-    /// Whether the tests to run are those with real programs.
-    pub(crate) const fn is_for_programs(&self) -> bool {
-        self.is_for_programs
-    }
-
-    const fn environment(&self) -> &'static str {
-        if self.is_for_programs { PROGRAMS } else { self.kernel.name() }
+    /// Which tests are to run.
+    pub(crate) const fn purpose(&self) -> Purpose {
+        self.purpose
     }
 }
 
@@ -333,7 +348,7 @@ fn run_apart(
 fn run_process(options: &Options, index: usize) -> std::io::Result<(bool, String)> {
     clear_room();
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--environment", options.environment(), "--only", &index.to_string()]);
+    command.args(["--environment", &options.environment, "--only", &index.to_string()]);
     if let Some(seconds) = &options.storm {
         command.env(crate::storm::SECONDS, seconds);
     }

@@ -3,7 +3,7 @@
 //! It is run as root in a virtual machine that it has to itself:
 //!
 //! ```text
-//! ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown|6.12-programs
+//! ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown|6.12-programs|6.12-system
 //!     [--filter TEXT] [--storm-seconds N]
 //! ```
 //!
@@ -13,6 +13,7 @@
 
 mod act;
 mod attack;
+mod budgets;
 mod container;
 mod decisions;
 mod devices;
@@ -20,6 +21,7 @@ mod elsewhere;
 mod exec;
 mod exec_content;
 mod exec_memory;
+mod faults;
 mod guard;
 mod harness;
 mod input;
@@ -33,23 +35,25 @@ mod network;
 mod programs;
 mod ringfence;
 mod scope;
+mod service;
 mod shared;
 mod status;
 mod storm;
 mod sweep;
 mod sys;
+mod system;
 mod visitor;
 mod ways;
 mod words;
 
 use std::process::ExitCode;
 
-use harness::{Failure, Options};
+use harness::{Failure, Options, Purpose};
 use ringfence_tests::catalogue::{NETWORK, Tried};
 
 /// What the program was started for.
 const USAGE: &str = "usage: ringfence-vm-tests --environment \
-                     6.1|6.12|7|6.12-lockdown|6.12-programs [--filter TEXT] \
+                     6.1|6.12|7|6.12-lockdown|6.12-programs|6.12-system [--filter TEXT] \
                      [--storm-seconds N]";
 
 fn main() -> ExitCode {
@@ -59,17 +63,25 @@ fn main() -> ExitCode {
         Some(b"act") => return act::main(&arguments[1..]),
         Some(b"act-one") => return act::one(&arguments[1..]),
         Some(b"hammer") => return kill::hammer(&arguments[1..]),
+        Some(b"spend") => return budgets::worker(&arguments[1..]),
         Some(b"storm") => return storm::worker(&arguments[1..]),
+        Some(b"faults") => return faults::worker(&arguments[1..]),
         Some(b"sweep") => return sweep::worker(&arguments[1..]),
         _ => {}
     }
     let text = arguments.iter().map(|word| String::from_utf8_lossy(word).into_owned());
     match Options::parse(text.collect()) {
-        Ok(options) if options.is_for_programs() => {
-            let others = [measured::TESTS, names::clients::TESTS].concat();
-            harness::main(&options, &harness::Tests { alone: Vec::new(), others })
+        Ok(options) => {
+            let tests = match options.purpose() {
+                Purpose::Kernel => tests(),
+                Purpose::Programs => harness::Tests {
+                    alone: Vec::new(),
+                    others: [measured::TESTS, names::clients::TESTS].concat(),
+                },
+                Purpose::System => system::tests(),
+            };
+            harness::main(&options, &tests)
         }
-        Ok(options) => harness::main(&options, &tests()),
         Err(wrong) => {
             eprintln!("{wrong}\n{USAGE}");
             ExitCode::from(2)
@@ -98,11 +110,14 @@ fn tests() -> harness::Tests {
         storm::TESTS,
         input::TESTS,
         elsewhere::TESTS,
+        faults::TESTS,
         container::TESTS,
         &[CITED],
         &names::tests(),
         shared::TESTS,
         status::TESTS,
+        budgets::TESTS,
+        service::TESTS,
     ]
     .concat();
     harness::Tests { alone, others }

@@ -8,6 +8,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
+    ptr,
 };
 
 use libc::{c_int, c_long};
@@ -82,7 +83,7 @@ pub(crate) fn ioctl_32(fd: RawFd, command: u32, number: u32) -> io::Result<()> {
     // SAFETY: a new mapping at a place of the kernel's choice, which 32 bits can name.
     let page = unsafe {
         let flags = flags | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
-        libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0)
+        libc::mmap(ptr::null_mut(), 4096, protection, flags, -1, 0)
     };
     if page == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
@@ -170,10 +171,19 @@ pub(crate) fn wait(child: libc::pid_t) -> io::Result<c_int> {
 ///
 /// The system call's.
 pub(crate) fn mount(from: &Path, to: &Path, flags: u64) -> io::Result<()> {
-    let (from, to, none) = (path(from)?, path(to)?, std::ptr::null());
+    let (from, to, none) = (path(from)?, path(to)?, ptr::null());
     // SAFETY: the names are NUL-terminated strings, and nothing else is pointed to.
     let done = unsafe { libc::mount(from.as_ptr(), to.as_ptr(), c"tmpfs".as_ptr(), flags, none) };
     check(done).map(drop)
+}
+
+/// Keeps what is mounted and unmounted from here on to this mount namespace.
+///
+/// # Errors
+///
+/// The system call's.
+pub(crate) fn private_mounts() -> io::Result<()> {
+    mount("none".as_ref(), "/".as_ref(), libc::MS_REC | libc::MS_PRIVATE)
 }
 
 /// Sends a signal.
@@ -260,4 +270,38 @@ pub(crate) fn errno_name(number: i32) -> String {
         _ => return io::Error::from_raw_os_error(number).to_string(),
     };
     name.to_owned()
+}
+
+/// Starts a program that is born into a cgroup, by `CLONE_INTO_CGROUP`, and waits for its end.
+///
+/// # Errors
+///
+/// The system calls'.
+pub(crate) fn born_into(cgroup: i32, words: &[&str]) -> io::Result<()> {
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
+    let words: Vec<CString> =
+        words.iter().map(|word| CString::new(*word)).collect::<Result<_, _>>()?;
+    let mut pointers: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+    pointers.push(ptr::null());
+    // `struct clone_args` (`linux/sched.h`).
+    let mut arguments = [0_u64; 11];
+    (arguments[0], arguments[4]) = (INTO_CGROUP, libc::SIGCHLD as u64);
+    arguments[10] = cgroup as u64;
+    // SAFETY: the arguments are as long as is said. The child, a copy of this process with one
+    // thread, only executes the program or ends.
+    let child =
+        unsafe { libc::syscall(libc::SYS_clone3, arguments.as_mut_ptr(), size_of_val(&arguments)) };
+    if child == 0 {
+        // SAFETY: the words live, and the list of them ends with a null pointer.
+        unsafe {
+            libc::execv(pointers[0], pointers.as_ptr());
+            libc::_exit(127);
+        }
+    }
+    if child < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the child is ours, and nothing is written.
+    unsafe { libc::waitpid(child as i32, ptr::null_mut(), 0) };
+    Ok(())
 }

@@ -168,6 +168,25 @@ pub(super) fn open(path: &CStr, by_worker: bool) -> io::Result<()> {
     submit(opening(path, if by_worker { b"async" } else { b"now" }), |_| Ok(())).map(drop)
 }
 
+/// Writes to a file, by a worker of the kernel if so asked; gives how many bytes.
+///
+/// # Errors
+///
+/// The system calls'.
+pub(crate) fn write(file: RawFd, bytes: &[u8], by_worker: bool) -> io::Result<usize> {
+    /// `IORING_OP_WRITE`.
+    const WRITE: u8 = 23;
+    let entry = Entry {
+        operation: WRITE,
+        flags: flags(if by_worker { b"async" } else { b"now" }),
+        fd: file,
+        address: bytes.as_ptr() as u64,
+        length: bytes.len() as u32,
+        ..Entry::default()
+    };
+    Ok(submit(entry, |_| Ok(()))? as usize)
+}
+
 /// Sets an extended attribute. The kernel leaves this to a worker always.
 ///
 /// # Errors

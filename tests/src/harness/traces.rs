@@ -95,8 +95,12 @@ pub(super) fn not_freed(ended: &BTreeSet<u32>) -> Vec<u32> {
     settled(|| programs().intersection(ended).copied().collect())
 }
 
+/// All programs but those of the system's init, which comes and goes with its services.
 fn programs() -> BTreeSet<u32> {
-    loaded::programs().unwrap_or_default()
+    let mut programs = loaded::programs().unwrap_or_default();
+    let is_of_init = |&id: &u32| loaded::runs(id).is_ok_and(|(name, _)| name.starts_with("sd_"));
+    programs.retain(|id| !is_of_init(id));
+    programs
 }
 
 /// What is still found after some time; nothing, as soon as nothing is.
@@ -119,7 +123,11 @@ fn folders() -> BTreeSet<String> {
         .flat_map(|root| {
             let below = Command::new("find").arg(root).args(["-type", "d"]).output();
             let below = below.map(|output| output.stdout).unwrap_or_default();
-            String::from_utf8_lossy(&below).lines().map(str::to_owned).collect::<Vec<_>>()
+            let below = String::from_utf8_lossy(&below).into_owned();
+            // A mark: a part of the programs stays loaded, once an agent needs it, as long as the
+            // set that it is loaded into.
+            let is_part = |folder: &&str| folder.ends_with("/membership");
+            below.lines().filter(|folder| !is_part(folder)).map(str::to_owned).collect::<Vec<_>>()
         })
         .collect()
 }

@@ -1,0 +1,164 @@
+//! Root of a scope against the agent: every act is refused, and works on the same kernel for who is
+//! not governed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use super::{
+    agent::{Agent, Group},
+    policy,
+};
+use crate::{
+    harness::{Context, Failure, ensure},
+    ringfence::PROGRAM,
+};
+
+/// Tries each act on what it is given, a line each: `done`, or the number of the error.
+const ACTS: &str = r#"
+import ctypes, os, resource, socket, sys
+pid, policy, log, control, program, pin, mount, entrance = sys.argv[1:]
+pid = int(pid)
+libc = ctypes.CDLL(None, use_errno=True)
+def check(result):
+    if result == -1:
+        raise OSError(ctypes.get_errno(), "")
+def replace(file):
+    new = os.path.join(os.path.dirname(file), "new")
+    open(new, "w").close()
+    os.rename(new, file)
+def connect():
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(control)
+def write(file, text):
+    with open(file, "w") as opened:
+        opened.write(text)
+acts = [
+    ("limit", lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, (64, 64))),
+    ("nice", lambda: os.setpriority(os.PRIO_PROCESS, pid, 5)),
+    ("processors", lambda: os.sched_setaffinity(pid, {0})),
+    ("memory", lambda: open(f"/proc/{pid}/mem", "rb").close()),
+    ("trace", lambda: check(libc.ptrace(0x4206, pid, None, None))),
+    ("move", lambda: write(entrance, str(pid))),
+    ("change the policy", lambda: open(policy, "a").close()),
+    ("connect", connect),
+    ("replace the policy", lambda: replace(policy)),
+    ("change the log", lambda: open(log, "r+").close()),
+    ("remove the log", lambda: os.unlink(log)),
+    ("remove the socket", lambda: os.unlink(control)),
+    ("replace the program", lambda: replace(program)),
+    ("unmount", lambda: check(libc.umount2(mount.encode(), 2))),
+    ("unpin", lambda: os.unlink(pin)),
+    ("stop", lambda: os.kill(pid, 19)),
+    ("kill", lambda: os.kill(pid, 9)),
+]
+for name, act in acts:
+    try:
+        act()
+        print(name, "done")
+    except OSError as error:
+        print(name, error.errno)
+"#;
+
+/// What is attacked.
+struct Target {
+    process: u32,
+    policy: PathBuf,
+    log: PathBuf,
+    control: PathBuf,
+    program: PathBuf,
+    pin: PathBuf,
+    mount: PathBuf,
+}
+
+impl Target {
+    /// What comes of each act, by whoever is in the group.
+    fn attack(&self, group: Option<&Group>, elsewhere: &Group) -> Result<Vec<String>, Failure> {
+        let mut command = Command::new("/bin/sh");
+        let enter = group.map_or_else(
+            || ":".to_owned(),
+            |group| format!("echo $$ > {}", group.entrance().display()),
+        );
+        let line = format!("{enter}; exec python3 -c \"$ACTS\" \"$@\"");
+        command.args(["-c", &line, "sh"]).env("ACTS", ACTS).arg(self.process.to_string());
+        let paths = [&self.policy, &self.log, &self.control, &self.program, &self.pin, &self.mount];
+        let output = command.args(paths).arg(elsewhere.entrance()).output()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let lines: Vec<String> = said.lines().map(str::to_owned).collect();
+        ensure(lines.len() == 17, || {
+            format!("{said}\n{}", String::from_utf8_lossy(&output.stderr))
+        })?;
+        Ok(lines)
+    }
+}
+
+/// A process, files, a socket and a mount like those of the agent, for who is not governed.
+fn decoy(room: &Path, pin: PathBuf) -> Result<(Target, Child), Failure> {
+    let folder = room.join("decoy");
+    let mount = folder.join("mount");
+    fs::create_dir_all(&mount)?;
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "none"]).arg(&mount).status()?;
+    ensure(mounted.success(), || "nothing can be mounted".into())?;
+    for name in ["policy", "log"] {
+        fs::write(folder.join(name), "")?;
+    }
+    fs::copy(PROGRAM, folder.join("program"))?;
+    let control = folder.join("control");
+    // Listens as long as the test lives.
+    std::mem::forget(std::os::unix::net::UnixListener::bind(&control)?);
+    let child = Command::new("/bin/sleep").arg("1000").stdin(Stdio::null()).spawn()?;
+    let target = Target {
+        process: child.id(),
+        policy: folder.join("policy"),
+        log: folder.join("log"),
+        control,
+        program: folder.join("program"),
+        pin,
+        mount,
+    };
+    Ok((target, child))
+}
+
+/// The pin of a program of the agent's set.
+fn pin() -> Result<PathBuf, Failure> {
+    let sets = fs::read_dir("/sys/fs/bpf/ringfence")?.flatten();
+    let pins = sets.map(|set| set.path().join("every_task"));
+    pins.into_iter().find(|pin| pin.exists()).ok_or_else(|| Failure::new("there is no pin"))
+}
+
+pub(super) fn attacked(context: &mut Context) -> Result<(), Failure> {
+    let selectors = "      - cgroup: \"/rf-service/*\"\n";
+    let mut agent = Agent::prepare(context, selectors, &policy(context, ""))?;
+    agent.start()?;
+    let group = Group::make("/rf-service/attacker")?;
+    let elsewhere = Group::make("/rf-elsewhere")?;
+    let target = Target {
+        process: agent.process(),
+        policy: agent.policy(),
+        log: agent.log()?,
+        control: "/run/ringfence/control.sock".into(),
+        program: PROGRAM.into(),
+        pin: pin()?,
+        mount: "/sys/fs/bpf".into(),
+    };
+    let governed = target.attack(Some(&group), &elsewhere)?;
+    let gone_on: Vec<&String> = governed.iter().filter(|line| line.ends_with(" done")).collect();
+    ensure(gone_on.is_empty(), || format!("a governed root did: {gone_on:?}"))?;
+    // It is there, works, and has told of it.
+    let reloaded = agent.reload()?;
+    ensure(reloaded.status.success(), || "the agent does not answer any more".into())?;
+    agent
+        .wait_for("a signal", |event| event["action"] == "signal" && event["verdict"] == "deny")?;
+    let asked = format!("echo $$ > {}; {PROGRAM} reload", group.entrance().display());
+    let asked = Command::new("/bin/sh").args(["-c", &asked]).output()?;
+    ensure(!asked.status.success(), || "a governed root has given the agent orders".into())?;
+    // The same acts on the same kernel by who is not governed.
+    let (target, mut child) = decoy(&context.room, pin()?)?;
+    let free = target.attack(None, &elsewhere)?;
+    child.wait()?;
+    let refused: Vec<&String> = free.iter().filter(|line| !line.ends_with(" done")).collect();
+    ensure(refused.is_empty(), || format!("not governed, these are refused too: {refused:?}"))?;
+    agent.stop()
+}
