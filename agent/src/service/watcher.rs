@@ -12,15 +12,33 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::{Instant, timeout_at},
+};
 
 /// How long nothing must have happened: whoever replaces several files is not done with the first.
 const QUIET: Duration = Duration::from_millis(200);
+/// The longest that a change waits for quiet: whoever may make files beside the policies must not
+/// keep a new policy from coming into force.
+const LATEST: Duration = Duration::from_secs(2);
 
 /// The watched folders.
 pub(super) struct Watcher {
     events: AsyncFd<std::os::fd::OwnedFd>,
     folders: BTreeSet<PathBuf>,
+    /// What has happened and was not told yet. Kept here, since who waits for it may turn to
+    /// something else meanwhile, and come back.
+    pending: Option<Pending>,
+}
+
+/// Something that has happened.
+#[derive(Clone, Copy)]
+struct Pending {
+    /// When it is told, if nothing more happens.
+    due: Instant,
+    /// When it is told in any case.
+    latest: Instant,
 }
 
 impl Watcher {
@@ -35,7 +53,7 @@ impl Watcher {
         // SAFETY: the descriptor is the one that the value owns, and no other.
         let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) };
         let events = events.map_err(io::Error::from)?;
-        let mut this = Self { events, folders: BTreeSet::new() };
+        let mut this = Self { events, folders: BTreeSet::new(), pending: None };
         this.watch(configuration, policies);
         Ok(this)
     }
@@ -60,10 +78,20 @@ impl Watcher {
         }
     }
 
-    /// Waits until something has happened in one of the folders, and no more does.
+    /// Waits until something has happened in one of the folders, and no more does. Nothing is missed
+    /// when the wait is given up.
     pub(super) async fn changed(&mut self) {
-        self.wait().await;
-        while tokio::time::timeout(QUIET, self.wait()).await.is_ok() {}
+        loop {
+            match self.pending {
+                None => self.wait().await,
+                Some(pending) => {
+                    if timeout_at(pending.due, self.wait()).await.is_err() {
+                        self.pending = None;
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     async fn wait(&mut self) {
@@ -79,8 +107,53 @@ impl Watcher {
             }
             ready.clear_ready();
             if any {
+                let now = Instant::now();
+                let latest = self.pending.map_or(now + LATEST, |pending| pending.latest);
+                self.pending = Some(Pending { due: latest.min(now + QUIET), latest });
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_is_told_though_the_wait_for_it_is_given_up_again_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.yaml");
+        fs::write(&file, "first").unwrap();
+        let mut watcher = Watcher::new(&file, &[]).unwrap();
+        assert!(timeout(QUIET * 2, watcher.changed()).await.is_err(), "nothing has changed");
+        fs::write(&file, "second").unwrap();
+        let mut is_told = false;
+        for _ in 0..100 {
+            is_told |= timeout(QUIET / 4, watcher.changed()).await.is_ok();
+        }
+        assert!(is_told);
+        assert!(timeout(QUIET * 2, watcher.changed()).await.is_err(), "it is told once");
+    }
+
+    #[tokio::test]
+    async fn a_change_is_told_though_others_follow_without_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.yaml");
+        let mut watcher = Watcher::new(&file, &[]).unwrap();
+        let noise = async {
+            loop {
+                fs::write(folder.path().join("noise"), "more").unwrap();
+                sleep(QUIET / 8).await;
+            }
+        };
+        tokio::select! {
+            () = noise => unreachable!(),
+            told = timeout(LATEST * 4, watcher.changed()) => assert!(told.is_ok()),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use super::{
     network::{Client, Network},
-    tls::{POLICY, TOLD, is_of_tls, others},
+    tls::{POLICY, TOLD, can_act_on, is_of_tls, others},
     trial::{Case, Comes, Told, closed, control, expect, govern, same},
 };
 use crate::{
@@ -35,7 +35,7 @@ fn over_v6(context: &mut Context) -> Result<(), Failure> {
     let heard = network.notes.take().iter().any(is_of_tls);
     ensure(heard, || "the control was not heard".to_owned())?;
     let ended = govern(context, POLICY, &cases)?;
-    let heard: Vec<_> = network.notes.take().into_iter().filter(is_of_tls).collect();
+    let heard: Vec<_> = network.notes.take().into_iter().filter(can_act_on).collect();
     expect(&ended, heard.is_empty(), &format!("the server got {heard:?}"))?;
     let mut cases: Vec<Case> = [(0, 1), (0, 100_000), (700, 60), (3000, 1460), (3000, 100_000)]
         .into_iter()
