@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use ringfence_common::scope::{About, ENFORCES, OBSERVES};
-use ringfence_policy::{Boundary, Mode, Place};
+use ringfence_policy::{Boundary, Mode};
 use zerocopy::FromZeros as _;
 
 /// Marks where a text was cut.
@@ -15,7 +15,7 @@ const CUT: &str = "…";
 pub(crate) fn of(
     files: &[PathBuf],
     boundaries: &[Boundary],
-    missing: &[(Place, String)],
+    missing: &[String],
     policy: [u8; 32],
 ) -> About {
     let mut about = About {
@@ -30,7 +30,7 @@ pub(crate) fn of(
         files.first().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
     let first = first.as_deref().unwrap_or(Path::new("built-in")).to_string_lossy();
     write_end(&mut about.document, &first);
-    write_lines(&mut about.pieces, missing.iter().map(|(place, what)| format!("{place}: {what}")));
+    write_lines(&mut about.pieces, missing.iter().cloned());
     about
 }
 

@@ -25,6 +25,15 @@ pub(crate) struct Policy {
     pub(crate) about: About,
 }
 
+/// What policies may lack, and still come into force.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms<'a> {
+    /// Whether what is not enforced is accepted.
+    pub(crate) allow_degraded: bool,
+    /// What this kernel cannot enforce for any policy.
+    pub(crate) lacking: &'a [String],
+}
+
 /// Reads, checks and compiles policies. Findings are told. For a scope of the long-running agent,
 /// `protected` are files that no process under a policy about files may change, whatever that says;
 /// such a scope has no end, and so no time.
@@ -36,7 +45,7 @@ pub(crate) struct Policy {
 pub(crate) fn load(
     files: &[PathBuf],
     mode: Option<Mode>,
-    allow_degraded: bool,
+    terms: Terms<'_>,
     protected: Option<&[PathBuf]>,
     tell: &mut dyn FnMut(String),
 ) -> Result<Policy> {
@@ -55,7 +64,9 @@ pub(crate) fn load(
     if protected.is_some() {
         set.boundaries.iter_mut().for_each(|one| unenforced.extend(without_time(one)));
     }
-    refuse_unenforced(&unenforced, allow_degraded, tell)?;
+    let unenforced = unenforced.iter().map(|(place, what)| format!("{place}: {what}"));
+    let unenforced: Vec<String> = unenforced.chain(terms.lacking.iter().cloned()).collect();
+    refuse_unenforced(&unenforced, terms.allow_degraded, tell)?;
     if let Some(mode) = mode {
         set.boundaries =
             set.boundaries.into_iter().map(|boundary| boundary.with_mode(mode)).collect();
@@ -96,17 +107,17 @@ fn without_time(boundary: &mut Boundary) -> Vec<(Place, String)> {
 /// Nothing is half enforced: a rule that this version does not know how to enforce stops the
 /// start.
 fn refuse_unenforced(
-    all: &[(Place, String)],
+    all: &[String],
     allow_degraded: bool,
     tell: &mut dyn FnMut(String),
 ) -> Result<()> {
-    for (place, what) in all {
+    for what in all {
         let severity = if allow_degraded { "warning: NOT ENFORCED" } else { "error" };
-        tell(format!("ringfence: {severity}: {place}: {what}"));
+        tell(format!("ringfence: {severity}: {what}"));
     }
     if !all.is_empty() && !allow_degraded {
         bail!(
-            "the policy asks for what this version does not enforce; take it out, or accept it \
+            "the policy asks for what is not enforced here; take it out, or accept it \
              with --allow-degraded, or `allow_degraded: true` in the agent's configuration"
         );
     }
@@ -182,10 +193,11 @@ mod tests {
         let file = folder.path().join("policy.yaml");
         fs::write(&file, "boundary: 1\nbudgets: { wall_clock: 5s, connections: 2 }\n").unwrap();
         let load = |allow_degraded, protected: Option<&[PathBuf]>| {
+            let terms = Terms { allow_degraded, lacking: &[] };
             let mut told = Vec::new();
             let tell = &mut |line| told.push(line);
             let files = [file.clone()];
-            (load(&files, None, allow_degraded, protected, tell), told.join("\n"))
+            (load(&files, None, terms, protected, tell), told.join("\n"))
         };
         let has = |policy: &Policy, kind| limit(&policy.tables.image[..], kind).is_some();
         let run = load(false, None).0.unwrap();
@@ -196,5 +208,29 @@ mod tests {
         let degraded = degraded.unwrap();
         assert!(!has(&degraded, Kind::WallClock) && has(&degraded, Kind::Connections));
         assert!(degraded.about.missing == 1 && told.contains("NOT ENFORCED"), "{told}");
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_accepted_or_refused_like_what_a_policy_asks_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("policy.yaml");
+        fs::write(&file, "boundary: 1\negress: []\n").unwrap();
+        let lacking =
+            ["this kernel cannot enforce user namespaces (hook `userns_create`)".to_owned()];
+        let load = |allow_degraded| {
+            let mut told = Vec::new();
+            let terms = Terms { allow_degraded, lacking: &lacking };
+            let policy = load(&[file.clone()], None, terms, None, &mut |line| told.push(line));
+            (policy, told.join("\n"))
+        };
+        let (refused, told) = load(false);
+        assert!(
+            refused.is_err() && told.contains("error: this kernel cannot enforce user"),
+            "{told}"
+        );
+        let (degraded, told) = load(true);
+        let about = degraded.unwrap().about;
+        assert!(about.missing == 1 && told.contains("NOT ENFORCED"), "{told}");
+        assert_eq!(about::text(&about.pieces), lacking[0]);
     }
 }

@@ -1,6 +1,8 @@
 //! The long-running agent: keeps the scopes of its configuration in force, whatever control groups
 //! come and go, and leaves them in force when it ends.
 
+mod chosen;
+mod containers;
 mod control;
 mod elsewhere;
 mod governed;
@@ -11,8 +13,11 @@ mod http;
 mod log;
 mod metrics;
 mod notify;
+mod plan;
+mod reload;
 mod sink;
 mod socket;
+mod source;
 mod starters;
 mod watcher;
 
@@ -25,10 +30,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use ringfence_policy::{
-    configuration::{self, Configuration, Events, Metrics, Subject, selectors},
-    diagnostic::Diagnostic,
-};
+use ringfence_policy::configuration::{Configuration, selectors};
 use serde_json::json;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -47,13 +49,15 @@ use crate::{
     machine,
     scopes::{self, Ownership},
 };
+use containers::Containers;
 use control::Control;
 use elsewhere::{Elsewhere, whole};
-use governed::{Governed, Left, Prepared};
+use governed::{Governed, Left};
 use hierarchy::Hierarchy;
 use http::{Endpoint, Listener};
 use log::Log;
-use metrics::{Board, Outcome, Outcomes};
+use metrics::Board;
+use plan::Plan;
 use watcher::Watcher;
 
 pub(crate) use control::{Answer, Command, ask};
@@ -79,6 +83,8 @@ struct Service {
     reloads: (u64, u64),
     /// Why the last reload has not.
     problem: Option<String>,
+    /// The containers of pods, where any are governed.
+    containers: Option<Containers>,
     /// What the metrics are made of, and where they are served.
     board: Rc<Board>,
     endpoint: Option<Endpoint>,
@@ -101,13 +107,6 @@ impl Signals {
     }
 }
 
-/// What is ready to be put in force.
-struct Plan {
-    configuration: Configuration,
-    selectors: selectors::Tables,
-    scopes: Vec<Prepared>,
-}
-
 /// Runs the agent until it is told to end.
 ///
 /// # Errors
@@ -124,7 +123,14 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
     LocalSet::new().block_on(&runtime, async {
         // First, so that nothing has changed where it cannot be bound.
         let listener = metrics::bind(plan.configuration.metrics.as_ref())?;
-        let (mut service, notices) = Service::start(file, plan)?;
+        let hierarchy = Hierarchy::find()?;
+        let mut plan = plan;
+        let containers = match plan.containers.take() {
+            Some(planned) => Containers::next(planned, None).await?.after(None),
+            None => None,
+        };
+        let (mut service, notices) = Service::start(file, plan, hierarchy, containers)?;
+        service.board.show_pods(service.pods_known());
         service.serve_metrics(listener);
         let mut notices = Ring::new(notices)?;
         // Before anybody can see that it is there.
@@ -177,95 +183,6 @@ pub(crate) fn detach() -> Result<Vec<String>> {
     Ok(names)
 }
 
-impl Plan {
-    /// Reads the configuration, and all policies that it names. Findings are told, and the names of
-    /// scopes whose policies cannot be put in force.
-    ///
-    /// # Errors
-    ///
-    /// When any of it cannot be put in force.
-    fn read(
-        file: &Path,
-        tell: &mut dyn FnMut(String),
-        blame: &mut dyn FnMut(&str),
-    ) -> Result<Self> {
-        let file = std::path::absolute(file).with_context(|| file.display().to_string())?;
-        let parsed = configuration::of_file(&file);
-        for finding in &parsed.diagnostics {
-            tell(finding.to_string());
-        }
-        let Some(configuration) = parsed.configuration else {
-            bail!("the configuration has errors: correct it first");
-        };
-        refuse_pods(&configuration)?;
-        let selectors =
-            selectors::compile(&configuration).map_err(|finding: Box<Diagnostic>| {
-                tell(finding.to_string());
-                anyhow::anyhow!("the selectors cannot be compiled for the kernel")
-            })?;
-        let protected = own_files(&file, &configuration);
-        let mut scopes = Vec::new();
-        let mut failure = None;
-        for rule in &configuration.scopes {
-            match Prepared::read(rule, &protected, tell) {
-                Ok(prepared) => scopes.push(prepared),
-                // All are read, so that everything that is wrong is told at once.
-                Err(error) => {
-                    blame(&rule.name);
-                    failure.get_or_insert(error);
-                }
-            }
-        }
-        Service::check_self(&selectors)?;
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(Self { configuration, selectors, scopes }),
-        }
-    }
-
-    /// Bytes of the largest image.
-    fn image_bytes(&self) -> usize {
-        let images = self.scopes.iter().map(Prepared::image_bytes);
-        images.chain([self.selectors.image.len()]).max().unwrap_or(0)
-    }
-
-    /// Every file that it was read from, but the configuration.
-    fn files(&self) -> Vec<PathBuf> {
-        self.scopes.iter().flat_map(Prepared::files).cloned().collect()
-    }
-}
-
-/// Nothing is half enforced: a selector that nothing acts on stops the start.
-fn refuse_pods(configuration: &Configuration) -> Result<()> {
-    let mut selectors = configuration.scopes.iter().flat_map(|scope| &scope.selectors);
-    match selectors.find(|one| matches!(one.subject, Subject::Pod(_))) {
-        Some(selector) => bail!(
-            "{}: this version does not govern pods yet: select their control groups by `cgroup`",
-            selector.place
-        ),
-        None => Ok(()),
-    }
-}
-
-/// The files of the agent that no governed process may change: by the names that they have for the
-/// agent, and where links lead.
-fn own_files(file: &Path, configuration: &Configuration) -> Vec<PathBuf> {
-    let mut all = vec![file.to_owned(), configuration.control.clone()];
-    all.extend(configuration.scopes.iter().flat_map(|scope| scope.policies.clone()));
-    if let Some(Events::Folder(folder)) = &configuration.events {
-        all.push(folder.clone());
-    }
-    if let Some(Metrics::Socket(socket)) = &configuration.metrics {
-        all.push(socket.clone());
-    }
-    all.extend(std::env::current_exe());
-    let real: Vec<_> = all.iter().filter_map(|file| file.canonicalize().ok()).collect();
-    all.extend(real);
-    all.sort();
-    all.dedup();
-    all
-}
-
 /// Whether a process is governed, by whatever set. What cannot be told counts as governed.
 fn is_governed(process: BorrowedFd<'_>) -> bool {
     Set::all(&scopes::sets()).iter().any(|set| set.governs(process).unwrap_or(true))
@@ -273,8 +190,12 @@ fn is_governed(process: BorrowedFd<'_>) -> bool {
 
 impl Service {
     /// Puts a plan in force, with the scopes that an agent before has left.
-    fn start(file: &Path, plan: Plan) -> Result<(Self, aya::maps::RingBuf<aya::maps::MapData>)> {
-        let hierarchy = Hierarchy::find()?;
+    fn start(
+        file: &Path,
+        plan: Plan,
+        hierarchy: Hierarchy,
+        containers: Option<Containers>,
+    ) -> Result<(Self, aya::maps::RingBuf<aya::maps::MapData>)> {
         let sink = plan.configuration.events.as_ref().map(sink::open).transpose()?;
         let _machine = Ownership::of_machine()?;
         let set = Set::of_this_build(&scopes::sets(), plan.image_bytes())?;
@@ -314,6 +235,7 @@ impl Service {
             missed: 0,
             reloads: (0, 0),
             problem: None,
+            containers,
             board: Rc::new(board),
             endpoint: None,
         };
@@ -367,6 +289,11 @@ impl Service {
                     }
                 }
                 () = watcher.changed() => self.reload_by_itself(&mut watcher).await,
+                () = Self::pods_changed(&mut self.containers) => {
+                    if let Err(error) = self.look_at_pods() {
+                        tell!("ringfence: {error:#}");
+                    }
+                }
                 _ = rounds.tick() => {
                     self.look_around();
                     notify::alive();
@@ -408,135 +335,15 @@ impl Service {
             "configuration": self.file,
             "reloads": { "ok": self.reloads.0, "failed": self.reloads.1 },
             "problem": self.problem,
+            "pods": self.pods_status(),
             "decisions": decisions,
         })
     }
 
-    /// Every file of a policy that is in force.
+    /// Every file that what is in force was read from, but the configuration.
     fn files(&self) -> Vec<PathBuf> {
-        self.scopes.iter().flat_map(|scope| scope.rule.policies.clone()).collect()
-    }
-
-    /// Reloads without anybody who waits for the answer.
-    async fn reload_by_itself(&mut self, watcher: &mut Watcher) {
-        match self.reload(watcher).await {
-            Ok(report) => tell!("ringfence: {report}"),
-            Err(lines) => lines.iter().for_each(|line| tell!("{line}")),
-        }
-    }
-
-    /// Reads everything anew and puts it in force. Where anything is wrong, nothing changes.
-    async fn reload(&mut self, watcher: &mut Watcher) -> Result<String, Vec<String>> {
-        notify::reloading();
-        let file = self.file.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let (mut lines, mut outcomes) = (Vec::new(), Outcomes::new());
-            let plan = Plan::read(&file, &mut |line| lines.push(line), &mut |name| {
-                outcomes.insert(name.to_owned(), Outcome::Failed);
-            });
-            (plan, lines, outcomes)
-        });
-        let (plan, mut lines, mut outcomes) = match read.await {
-            Ok(read) => read,
-            Err(error) => (Err(error.into()), Vec::new(), Outcomes::new()),
-        };
-        let files = plan.as_ref().map(Plan::files).unwrap_or_default();
-        let result = plan.and_then(|plan| self.apply(plan, &mut outcomes));
-        self.board.show(&self.scopes);
-        self.board.count_reload(outcomes, result.is_err());
-        watcher.watch(&self.file, &[files, self.files()].concat());
-        notify::ready();
-        match result {
-            Ok(changed) => {
-                self.reloads.0 += 1;
-                self.problem = None;
-                lines.push(format!("reloaded: {changed}"));
-                Ok(lines.join("\n"))
-            }
-            Err(error) => {
-                self.reloads.1 += 1;
-                let problem = format!("{error:#}");
-                lines.push(format!("ringfence: not reloaded, what was in force is: {problem}"));
-                self.problem = Some(problem);
-                Err(lines)
-            }
-        }
-    }
-
-    /// Puts a plan in force in place of the one before; says what changed.
-    fn apply(&mut self, plan: Plan, outcomes: &mut Outcomes) -> Result<String> {
-        let Plan { configuration, selectors, scopes } = plan;
-        for prepared in &scopes {
-            let room = self.set.image_bytes() as usize;
-            if prepared.image_bytes() > room || selectors.image.len() > room {
-                if prepared.image_bytes() > room {
-                    outcomes.insert(prepared.rule.name.clone(), Outcome::Failed);
-                }
-                bail!(
-                    "scope `{}` needs more room than the {room} bytes that were set aside: \
-                     restart the agent, nothing is ungoverned meanwhile",
-                    prepared.rule.name
-                );
-            }
-        }
-        let is_elsewhere = configuration.metrics != self.configuration.metrics;
-        let listener = is_elsewhere.then(|| metrics::bind(configuration.metrics.as_ref()));
-        let listener = listener.transpose()?;
-        let _machine = Ownership::of_machine()?;
-        let mut old = std::mem::take(&mut self.scopes);
-        let (mut changed, mut failure) = (Vec::new(), None);
-        for prepared in scopes {
-            let name = prepared.rule.name.clone();
-            let at = old.iter().position(|scope| scope.name == name);
-            let outcome = match at.map(|at| old.remove(at)) {
-                Some(mut scope) => {
-                    let replaced = scope.replace(prepared);
-                    self.scopes.push(scope);
-                    replaced.map(|is_new| is_new.then_some("has a new policy"))
-                }
-                None => {
-                    let (sink, durations) = (self.sink.clone(), self.board.durations());
-                    let left = Left::Nothing;
-                    let begun = Governed::begin(&self.set, prepared, left, sink, durations);
-                    begun.map(|scope| {
-                        self.scopes.push(scope);
-                        Some("is new")
-                    })
-                }
-            };
-            let outcome = match outcome {
-                Ok(Some(what)) => {
-                    changed.push(format!("`{name}` {what}"));
-                    Outcome::Ok
-                }
-                Ok(None) => Outcome::Unchanged,
-                Err(error) => {
-                    failure.get_or_insert(error);
-                    Outcome::Failed
-                }
-            };
-            outcomes.insert(name, outcome);
-        }
-        if let Some(error) = failure {
-            // What is not named any more stays until all else is well.
-            self.scopes.extend(old);
-            // What has new budgets counts the tasks that are there.
-            self.selection.ask();
-            return Err(error);
-        }
-        (self.configuration, self.selectors) = (configuration, selectors);
-        if let Some(listener) = listener {
-            self.serve_metrics(listener);
-        }
-        self.select()?;
-        for scope in old {
-            changed.push(format!("`{}` is no more", scope.name));
-            self.selection.forget(scope.number())?;
-            scope.end()?;
-        }
-        // Once every task that was counted has been seen to.
-        Programs::unload_idle(&self.set)?;
-        Ok(if changed.is_empty() { "nothing has changed".to_owned() } else { changed.join(", ") })
+        let policies = self.scopes.iter().flat_map(|scope| scope.rule.policies.clone());
+        policies.chain(plan::files_of_pods(&self.configuration)).collect()
     }
 
     /// Ends, and leaves everything in force.

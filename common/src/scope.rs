@@ -138,8 +138,16 @@ pub struct Member {
 }
 
 /// In place of a scope's number: which scope the cgroup belongs to is not known yet, and until it
-/// is no program may be started in it.
+/// is no program may be started in it, but by who has all of [`INFRASTRUCTURE`]: the agent may be in
+/// a container itself, and so may be what it needs to learn the rest.
 pub const HELD: u32 = u32::MAX;
+/// The capabilities by which privileged containers are known (`linux/capability.h`), on the host:
+/// `CAP_NET_ADMIN`, `CAP_SYS_MODULE`, `CAP_SYS_PTRACE`, `CAP_SYS_ADMIN` and `CAP_BPF`. Who has them is
+/// root on the machine, wherever it runs.
+pub const INFRASTRUCTURE: u64 = 1 << 12 | 1 << 16 | 1 << 19 | 1 << 21 | 1 << 39;
+/// In place of a scope's number, among selectors only: which scope the cgroup belongs to is not
+/// known yet, and until it is nothing in it is governed.
+pub const UNHELD: u32 = u32::MAX - 1;
 /// Cgroups whose processes are governed, of all scopes of a set of programs.
 pub const MAX_MEMBERS: u32 = 1 << 14;
 

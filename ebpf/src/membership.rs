@@ -17,7 +17,8 @@ use ringfence_common::{
     Image as _, Right, Verdict,
     files::{self, Walker},
     scope::{
-        HELD, MAX_SELECTORS, MAX_STARTERS, Member, NOBODY, Notice, Starter, notice, walk as walks,
+        HELD, INFRASTRUCTURE, MAX_SELECTORS, MAX_STARTERS, Member, NOBODY, Notice, Starter, UNHELD,
+        notice, walk as walks,
     },
 };
 
@@ -26,7 +27,7 @@ use crate::{
     emit::{self, EACCES},
     kernel::{offset, read_u16, read_u32, read_u64, typed},
     path::{Ascent, Location, climb},
-    scope::{ATTACHED, IN_SETUP, Place, TASKS, Task, has_storage, label},
+    scope::{ATTACHED, IN_SETUP, LET_THROUGH, Place, TASKS, Task, has_storage, label},
     scopes::{self, BY_CGROUP},
     table::{generation, repeat, table, walk},
 };
@@ -127,7 +128,8 @@ pub fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
     }
     let id = identifier(cgroup);
     let level = read_u32(cgroup + offset!(cgroup_level));
-    let member = Member { scope, level, is_attached: 0, spare: 0 };
+    let known = if scope == UNHELD { NOBODY } else { scope };
+    let member = Member { scope: known, level, is_attached: 0, spare: 0 };
     if BY_CGROUP.insert(&id, &member, 0).is_err() {
         scopes::miss();
     }
@@ -190,7 +192,7 @@ fn unlisted(cgroup: u64, path: u64) -> Option<Place> {
     }
     let scope = by_path(path);
     let level = read_u32(cgroup + offset!(cgroup_level));
-    (scope != NOBODY).then(|| Place { scope, level, cgroup: identifier(cgroup) })
+    (scope != NOBODY && scope != UNHELD).then(|| Place { scope, level, cgroup: identifier(cgroup) })
 }
 
 /// `cgroup_attach_task(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool
@@ -269,6 +271,9 @@ extern "C" fn every_task(context: *mut TaskIteration) -> i32 {
         }
         if scope != NOBODY {
             label.scope = scope;
+            if scope != HELD && label.flags & LET_THROUGH != 0 {
+                label.flags &= !(IN_SETUP | LET_THROUGH);
+            }
             budget::recount(label, task as u64);
             return 0;
         }
@@ -360,6 +365,10 @@ fn end_of_setup(task: &mut Task, current: u64, file: u64) -> i32 {
     };
     tell(notice::STARTED, scope, task.cgroup, process);
     match scope {
+        HELD if task.flags & LET_THROUGH != 0 || is_infrastructure(current) => {
+            task.flags |= LET_THROUGH;
+            return 0;
+        }
         HELD => return -EACCES,
         // It is known by now, and no scope is for it.
         NOBODY => {
@@ -370,9 +379,20 @@ fn end_of_setup(task: &mut Task, current: u64, file: u64) -> i32 {
         _ => {}
     }
     task.scope = scope;
-    task.flags &= !IN_SETUP;
+    task.flags &= !(IN_SETUP | LET_THROUGH);
     budget::begin_with(task, current);
     0
+}
+
+/// Whether a task is as good as root on the machine.
+#[inline(always)]
+fn is_infrastructure(task: u64) -> bool {
+    let cred = read_u64(task + offset!(task_cred));
+    let namespace = read_u64(cred + offset!(cred_namespace));
+    let capabilities = read_u64(cred + offset!(cred_capabilities));
+    namespace != 0
+        && read_u32(namespace + offset!(user_namespace_level)) == 0
+        && capabilities & INFRASTRUCTURE == INFRASTRUCTURE
 }
 
 /// Whether a program selects a scope: then the task is governed from here on.

@@ -33,6 +33,9 @@ pub(crate) const IN_SETUP: u32 = 2;
 
 /// The programs that judge packets are attached to the task's control group.
 pub(crate) const ATTACHED: u32 = 4;
+/// The set-up is over, and it is not known yet which scope the task belongs to: it is let through
+/// until it is.
+pub(crate) const LET_THROUGH: u32 = 8;
 
 /// Where a task belongs.
 #[derive(Clone, Copy)]

@@ -79,7 +79,7 @@ impl Source {
     }
 
     /// A place in this source.
-    pub(crate) fn place(&self, line: u32, column: u32) -> Place {
+    pub fn place(&self, line: u32, column: u32) -> Place {
         Place { file: self.name.clone(), line, column }
     }
 

@@ -28,7 +28,7 @@ files:
 "#;
 
 /// How often the process is killed.
-const KILLS: u32 = 10;
+const KILLS: u32 = 6;
 
 /// Opens a file again and again, and keeps count in another: of successes, of refusals.
 ///

@@ -3,6 +3,7 @@
 mod agent;
 mod attacked;
 mod counted;
+mod pods;
 
 use std::{
     fs,
@@ -32,6 +33,12 @@ pub(crate) const TESTS: &[Test] = &[
     ("who sets a container up is governed from the program that it executes", set_up),
     ("a program that selects a scope is governed from when it is executed", by_program),
     ("a policy that is replaced holds from one act to the next, a bad one changes nothing", reload),
+    (
+        "a container is governed by its pod's labels, its name, and what the pod chooses",
+        pods::selected,
+    ),
+    ("a container whose pod is not known starts nothing until it is known", pods::held),
+    ("a container that may start before its pod is known is governed once it is", pods::allowed),
     ("budgets of the agent's scopes are counted through kills and reloads", counted::counted),
     ("processes are counted from the reload that brings their budget", counted::processes),
     ("what a process was allowed is asked anew under another policy", counted::anew),

@@ -23,11 +23,11 @@ use crate::{
     audit::{self, Audit},
     budgets::WallClock,
     contents,
-    kernel::{programs::Loaded, ring::Ring},
+    kernel::{programs::Loaded, ring::Ring, set},
     launch::{self, LaunchError},
     machine,
     names::{self, Counts, Lookup, Rules, Service, Sockets},
-    policies,
+    policies::{self, Terms},
     scope::Scope,
     scopes,
     user::{self, User},
@@ -97,10 +97,12 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
         ModeArgument::Enforce => Mode::Enforce,
         ModeArgument::Observe => Mode::Observe,
     });
-    let policy =
-        policies::load(&arguments.policies, mode, arguments.allow_degraded, None, &mut |line| {
-            tell!("{line}");
-        })?;
+    // Where it cannot be told, the machine's own check says why.
+    let lacking = set::lacking().unwrap_or_default();
+    let terms = Terms { allow_degraded: arguments.allow_degraded, lacking: &lacking };
+    let policy = policies::load(&arguments.policies, mode, terms, None, &mut |line| {
+        tell!("{line}");
+    })?;
     let policy = Arc::new(policy);
     let user = arguments.user.as_deref().map(user::find).transpose()?;
     machine::check("ringfence run …")?;

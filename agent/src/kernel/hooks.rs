@@ -36,6 +36,28 @@ pub(crate) struct Hook {
     pub(crate) otherwise: Option<&'static str>,
 }
 
+/// Hooks without which nobody is governed, or what was remembered would be wrong.
+const ESSENTIAL: [&str; 6] = [
+    "task_alloc",
+    "bpf",
+    "d_instantiate",
+    "file_open",
+    "bprm_check_security",
+    "bprm_committed_creds",
+];
+
+impl Hook {
+    /// What is not enforced where the kernel lacks the hook.
+    pub(crate) fn lack(&self) -> String {
+        format!("this kernel cannot enforce {} (hook `{}`)", self.purpose, self.name)
+    }
+
+    /// Whether a scope may do without it, if its user accepts that.
+    pub(crate) fn is_dispensable(&self) -> bool {
+        matches!(self.attachment, Attachment::SecurityModule) && !ESSENTIAL.contains(&self.name)
+    }
+}
+
 const fn lsm(name: &'static str, purpose: &'static str) -> Hook {
     let attachment = Attachment::SecurityModule;
     Hook { name, attachment, part: Part::Machine, purpose, otherwise: None }

@@ -24,6 +24,8 @@ use aya::{
 use ringfence_common::{layout::kfunc, scope::MAX_SCOPES};
 use zerocopy::IntoBytes as _;
 
+use crate::scopes;
+
 use super::{
     hooks::{Attachment, HOOKS, Hook},
     object, probe,
@@ -114,6 +116,31 @@ impl Part {
     }
 }
 
+/// The kernel does not have a hook.
+#[derive(Debug, thiserror::Error)]
+#[error("this kernel has no such hook")]
+struct Lack;
+
+/// What this kernel cannot enforce for any policy, for want of hooks.
+///
+/// # Errors
+///
+/// When the kernel does not tell which it has.
+pub(crate) fn lacking() -> Result<Vec<String>> {
+    let sets = Set::all(&scopes::sets());
+    let is_pinned = |hook: &Hook| {
+        sets.iter().any(|set| set.is_of_this_build() && set.folder.join(hook.name).exists())
+    };
+    let needed = Part::Machine.hooks().filter(|hook| hook.otherwise.is_none());
+    let unseen: Vec<&Hook> = needed.filter(|hook| !is_pinned(hook)).collect();
+    if unseen.is_empty() {
+        return Ok(Vec::new());
+    }
+    let btf = probe::kernel_btf()?;
+    let is_absent = |hook: &&&Hook| btf.function(&format!("bpf_lsm_{}", hook.name)).is_none();
+    Ok(unseen.iter().filter(is_absent).map(|hook| hook.lack()).collect())
+}
+
 /// The object, ready to be loaded.
 struct Object {
     programs: Ebpf,
@@ -173,10 +200,13 @@ impl Set {
     pub(crate) fn load(&self, parts: &[Part]) -> Result<()> {
         let mut failure = None;
         let loaded = self.load_each(parts, |hook, result| {
-            if let Err(error) = result {
-                let what =
-                    format!("this kernel cannot enforce {} (hook `{}`)", hook.purpose, hook.name);
-                failure.get_or_insert(error.context(what));
+            match result {
+                // Who has accepted that was told of it: see `lacking`.
+                Err(error) if error.is::<Lack>() && hook.is_dispensable() => {}
+                Err(error) => {
+                    failure.get_or_insert(error.context(hook.lack()));
+                }
+                Ok(_) => {}
             }
         });
         let Some(error) = loaded.err().or(failure) else { return Ok(()) };
@@ -221,7 +251,8 @@ impl Set {
             let mut is_loaded = true;
             for hook in hooks {
                 let result = load_hook(&mut object, hook, &kernel, &self.folder);
-                is_loaded &= result.is_ok();
+                let is_lack = result.as_ref().is_err_and(anyhow::Error::is::<Lack>);
+                is_loaded &= result.is_ok() || (is_lack && hook.is_dispensable());
                 tell(hook, result);
             }
             let mark = self.folder.join(part.mark());
@@ -420,6 +451,9 @@ fn load_hook(
     }
     if let Some(otherwise) = hook.otherwise.filter(|_| object.lacks.contains(hook.name)) {
         return Ok(otherwise);
+    }
+    if object.lacks.contains(hook.name) {
+        return Err(Lack.into());
     }
     let program = object.programs.program_mut(hook.name).context("the object lacks the program")?;
     match hook.attachment {

@@ -26,7 +26,7 @@ use crate::{
         set::Set,
     },
     names::{self, Counts, Lookup, Rules, Service as Resolver, Sockets},
-    policies::{self, Policy},
+    policies::{self, Policy, Terms},
 };
 
 pub(super) use view::View;
@@ -53,11 +53,12 @@ impl Prepared {
     pub(super) fn read(
         rule: &configuration::Scope,
         protected: &[PathBuf],
+        lacking: &[String],
         tell: &mut dyn FnMut(String),
     ) -> Result<Self> {
         let of = || format!("scope `{}`", rule.name);
-        let policy =
-            policies::load(&rule.policies, rule.mode, rule.allow_degraded, Some(protected), tell);
+        let terms = Terms { allow_degraded: rule.allow_degraded, lacking };
+        let policy = policies::load(&rule.policies, rule.mode, terms, Some(protected), tell);
         let policy = policy.with_context(of)?;
         let contents = contents::measure(&policy.tables, tell).with_context(of)?;
         Ok(Self { rule: rule.clone(), policy: Arc::new(policy), contents })

@@ -1,18 +1,24 @@
 //! Control groups as they come and go: which scope each belongs to.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::{fd::AsFd as _, unix::ffi::OsStrExt as _},
     path::Path,
 };
 
 use anyhow::{Context as _, Result, bail};
-use ringfence_common::scope::{LEVEL, MAX_SCOPES, NOBODY, Notice, notice as kinds};
+use ringfence_common::scope::{HELD, LEVEL, MAX_SCOPES, NOBODY, Notice, UNHELD, notice as kinds};
 use ringfence_policy::configuration::{Subject, selectors};
 use zerocopy::FromBytes as _;
 
-use super::{Service, governed::Governed, hierarchy::Found, starters};
+use super::{
+    Service,
+    containers::{Belongs, Containers},
+    governed::Governed,
+    hierarchy::Found,
+    starters,
+};
 use crate::{cgroup, kernel::programs::Group};
 
 /// A record of the ring of notices.
@@ -21,11 +27,9 @@ pub(super) fn notice(bytes: &[u8]) -> Option<Notice> {
 }
 
 impl Service {
-    /// Checks that the agent is in none of its own scopes: it could not do its work there.
-    pub(super) fn check_self(selectors: &selectors::Tables) -> Result<()> {
-        let lines = fs::read_to_string("/proc/self/cgroup").context("/proc/self/cgroup")?;
-        let own = lines.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-        let own = Path::new(own);
+    /// Checks that the agent, whose control group is `own`, is in none of its own scopes: it could
+    /// not do its work there.
+    pub(super) fn check_self(selectors: &selectors::Tables, own: &Path) -> Result<()> {
         let is_selected = own
             .ancestors()
             .find(|group| selectors.of_cgroup(group.as_os_str().as_bytes()).is_some());
@@ -45,8 +49,14 @@ impl Service {
     /// Puts the selectors in force, for what is there and what will be.
     pub(super) fn select(&mut self) -> Result<()> {
         self.selection.set_starters(&starters::present())?;
-        let number =
-            |scope: &u32| self.scopes.get(*scope as usize).map_or(NOBODY, Governed::number);
+        let pods = match self.containers.as_ref().is_some_and(Containers::holds) {
+            true => HELD,
+            false => UNHELD,
+        };
+        let number = |scope: &u32| match *scope {
+            selectors::OF_A_POD => pods,
+            scope => self.scopes.get(scope as usize).map_or(NOBODY, Governed::number),
+        };
         let numbers: Vec<u32> = self.selectors.scopes.iter().map(number).collect();
         self.selection.select(&self.selectors.image, &numbers)?;
         let selects_programs = self.scopes.iter().any(selects_programs);
@@ -63,10 +73,21 @@ impl Service {
             let found = Found { id: home.id, path: home.name.into(), level: LEVEL };
             wanted.insert(found.id, (scope.number(), found));
         }
+        let (mut unknown, mut nowhere) = (BTreeMap::new(), BTreeSet::new());
         for found in self.hierarchy.all() {
-            let selected = self.selectors.of_cgroup(found.bytes());
-            if let Some(scope) = selected.and_then(|scope| self.scopes.get(scope as usize)) {
-                wanted.insert(found.id, (scope.number(), found));
+            match self.belongs(&found) {
+                Some(Belongs::To(scope)) => {
+                    if let Some(scope) = self.scopes.get(scope as usize) {
+                        wanted.insert(found.id, (scope.number(), found));
+                    }
+                }
+                Some(Belongs::Nowhere) => {
+                    nowhere.insert(found.id);
+                }
+                Some(Belongs::Unknown(_)) => {
+                    unknown.insert(found.id, found);
+                }
+                None => {}
             }
         }
         // While it changes, every hook looks for itself.
@@ -78,20 +99,28 @@ impl Service {
                 && member.scope != NOBODY
                 && !numbers.contains(&member.scope)
                 && self.selection.is_run(member.scope)?;
+            // What was known once stays what it was.
+            let is_left = is_run || unknown.remove(&id).is_some();
+            let is_nowhere = nowhere.contains(&id);
             let target = wanted.get(&id).map(|(number, _)| *number);
-            if is_run || target == Some(member.scope) {
+            let target = target.or(is_nowhere.then_some(NOBODY));
+            if is_left || target == Some(member.scope) {
                 continue;
             }
             if let Some(scope) = self.scopes.iter().find(|one| one.number() == member.scope) {
                 scope.dismiss(id)?;
             }
-            if target.is_none() {
+            if is_nowhere || target.is_none() {
                 // Marked until no task has the label, so that none takes the group for unknown.
                 self.selection.set_member(id, NOBODY, member.level)?;
+            }
+            if target.is_none() {
                 idle.push(id);
             }
         }
-        let known: Vec<u64> = self.selection.members()?.iter().map(|(id, _)| *id).collect();
+        unknown.values().try_for_each(|found| self.hold(found))?;
+        let present: BTreeMap<u64, u32> =
+            self.selection.members()?.iter().map(|(id, member)| (*id, member.scope)).collect();
         let mut is_whole = true;
         for (number, found) in wanted.values() {
             if let Err(error) = self.admit(*number, found) {
@@ -103,7 +132,8 @@ impl Service {
         self.missed = if is_whole { missed } else { missed.wrapping_sub(1) };
         self.selection.label_tasks()?;
         // Once they have their labels: what is opened from here on is judged.
-        for (number, found) in wanted.values().filter(|(_, found)| !known.contains(&found.id)) {
+        let is_new = |number: u32, found: &Found| present.get(&found.id) != Some(&number);
+        for (number, found) in wanted.values().filter(|(number, found)| is_new(*number, found)) {
             if let Some(scope) = self.scopes.iter().find(|scope| scope.number() == *number) {
                 scope.look_through(&self.hierarchy.processes(&found.path));
             }
@@ -136,6 +166,10 @@ impl Service {
     fn begin_group(&self, notice: Notice) -> Result<()> {
         // One that is gone again has nothing in it.
         let Ok((found, folder)) = self.hierarchy.by_id(notice.cgroup) else { return Ok(()) };
+        if matches!(notice.scope, HELD | UNHELD) {
+            let path = found.path.display();
+            return self.begin_container(&found, &folder).with_context(|| path.to_string());
+        }
         let Some(scope) = self.scopes.iter().find(|scope| scope.number() == notice.scope) else {
             return Ok(());
         };
@@ -166,8 +200,10 @@ impl Service {
     pub(super) fn look_around(&mut self) {
         let (_, missed) = self.selection.asked();
         let looked = if missed != self.missed { self.arrange() } else { self.see_to_tasks() };
-        if let Err(error) = looked {
-            tell!("ringfence: {error:#}");
+        for looked in [looked, self.look_after_pods()] {
+            if let Err(error) = looked {
+                tell!("ringfence: {error:#}");
+            }
         }
     }
 

@@ -68,6 +68,27 @@ impl Hierarchy {
         counts
     }
 
+    /// The control group of this process.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be found.
+    pub(super) fn own(&self) -> Result<PathBuf> {
+        let lines = fs::read_to_string("/proc/self/cgroup").context("/proc/self/cgroup")?;
+        let own = lines.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
+        if own != "/" && !own.starts_with("/..") {
+            return Ok(own.into());
+        }
+        // In a namespace of control groups of its own, where each sees itself as the root.
+        let process = std::process::id().to_string();
+        let has_it = |found: &Found| {
+            let folder = self.root.join(found.path.strip_prefix("/").unwrap_or(&found.path));
+            let processes = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            processes.lines().any(|line| line == process)
+        };
+        Ok(self.all().into_iter().find(has_it).map_or_else(|| own.into(), |found| found.path))
+    }
+
     /// The processes in a control group and below.
     pub(super) fn processes(&self, path: &Path) -> Vec<u32> {
         cgroup::processes(&self.root.join(path.strip_prefix("/").unwrap_or(path)))

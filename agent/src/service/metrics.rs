@@ -7,7 +7,7 @@
 mod exposition;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
@@ -28,7 +28,7 @@ use super::{
     http::{Listener, Response},
 };
 use crate::kernel::{set::Set, survey};
-pub(super) use exposition::{Fill, Scope};
+pub(super) use exposition::{Fill, PodsKnown, Scope};
 
 /// The least time between two looks at everything, and how many times as long as the one before
 /// took: whoever asks all the time must not keep the machine from its work.
@@ -71,6 +71,8 @@ pub(super) struct Board {
     durations: Histogram,
     scopes: RefCell<Vec<View>>,
     reloads: RefCell<BTreeMap<String, Reloads>>,
+    /// What is known of pods, where any are governed.
+    pods: Cell<Option<PodsKnown>>,
     /// When it may be looked at everything again.
     next: Arc<Mutex<Instant>>,
 }
@@ -78,7 +80,7 @@ pub(super) struct Board {
 /// What is told to who asks.
 struct Told {
     text: String,
-    /// The scopes that are not in force.
+    /// What is not in force.
     missing: Vec<String>,
 }
 
@@ -95,6 +97,7 @@ impl Board {
             durations: exposition::durations()?,
             scopes: RefCell::default(),
             reloads: RefCell::default(),
+            pods: Cell::default(),
             next: Arc::new(Mutex::new(Instant::now())),
         })
     }
@@ -107,6 +110,11 @@ impl Board {
     /// Tells of these scopes, and no others, from now on.
     pub(super) fn show(&self, scopes: &[Governed]) {
         *self.scopes.borrow_mut() = scopes.iter().map(Governed::view).collect();
+    }
+
+    /// Tells this of pods from now on.
+    pub(super) fn show_pods(&self, pods: Option<PodsKnown>) {
+        self.pods.set(pods);
     }
 
     /// Counts what a reload came to for the scopes that it was about. One that failed without any
@@ -141,12 +149,12 @@ impl Board {
         let mut next = Arc::clone(&self.next).lock_owned().await;
         sleep_until(*next).await;
         let scopes = self.measure();
-        let durations = self.durations.clone();
+        let (durations, pods) = (self.durations.clone(), self.pods.get());
         let (set, hierarchy) = (self.set.clone(), self.hierarchy.clone());
         // Who waits may go: the next is not begun before this one has ended.
         let told = spawn_blocking(move || {
             let begun = Instant::now();
-            let told = tell(scopes, &durations, &set, &hierarchy);
+            let told = tell(scopes, pods, &durations, &set, &hierarchy);
             *next = Instant::now() + PAUSE.max(begun.elapsed() * REST);
             told
         });
@@ -184,6 +192,7 @@ fn count(
 /// Adds what the kernel has, and makes the text.
 fn tell(
     mut scopes: Vec<Scope>,
+    pods: Option<PodsKnown>,
     durations: &Histogram,
     set: &Set,
     hierarchy: &Hierarchy,
@@ -210,8 +219,11 @@ fn tell(
         }
     }
     let missing = scopes.iter().filter(|scope| !scope.is_in_force);
-    let missing = missing.map(|scope| scope.name.clone()).collect();
-    Ok(Told { text: exposition::text(&scopes, durations)?, missing })
+    let mut missing: Vec<String> = missing.map(|scope| scope.name.clone()).collect();
+    if pods.is_some_and(|pods| !pods.is_ready) {
+        missing.push("what is selected by pods, which are not known yet".to_owned());
+    }
+    Ok(Told { text: exposition::text(&scopes, pods, durations)?, missing })
 }
 
 /// Binds the socket that a configuration names, if any.
@@ -275,7 +287,7 @@ mod tests {
                 board.page("/healthz"),
                 board.page("/"),
             );
-            let text = exposition::text(&[], &board.durations()).unwrap();
+            let text = exposition::text(&[], None, &board.durations()).unwrap();
             assert_eq!(first, Some(Response::page(TEXT_FORMAT, text)));
             assert_eq!(first, second);
             assert_eq!((ready, healthy, other), (Some(Response::ok()), Some(Response::ok()), None));
@@ -287,7 +299,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (board, set, hierarchy) = board(folder.path());
         let scopes = ["a", "b"].map(exposition::tests::scope).to_vec();
-        let told = tell(scopes, &board.durations(), &set, &hierarchy).unwrap();
+        let told = tell(scopes, None, &board.durations(), &set, &hierarchy).unwrap();
         assert_eq!(told.missing, ["a", "b"]);
         for line in ["ringfence_enforcing{scope=\"a\"} 0", "ringfence_enforcing{scope=\"b\"} 0"] {
             assert!(told.text.lines().any(|one| one == line), "{}", told.text);

@@ -36,6 +36,17 @@ const RULES: &str = "\
   wide that it would take one of them, or every service in `/system.slice`, is an error.
 - **Paths.** Files of policies, `pods.policies` and the file of `pods.source` are relative to the
   folder of the configuration. `events`, `control` and `metrics` must be absolute.
+- **Pods.** Which pod a container is of stands in the name of its control group, which the kubelet
+  gives; what the pod is says `pods.source`. A container's name is asked of the API server, and
+  before that knows it, of what containerd, CRI-O or Docker have written. The sandbox of a pod
+  (`pause`) is not selected by what its pod is. The agent's own container is in no scope.
+- **Pods that are not known.** With `unidentified: hold` the kernel lets nothing start in a
+  container until it is known what it is, also while no agent runs. Two are let through: static pods,
+  which the kubelet makes before there is a server to ask, and who has the capabilities of
+  a privileged container, since the agent may be one, and the cluster's network. Both are governed
+  once they are known to be selected. Containers that run already when the agent first starts, and
+  are not known, go on, and it is told.
+- **Pods that are gone.** What was governed stays governed until its control group is gone.
 - **Metrics.** What is served, and where probes ask: [metrics.md](metrics.md).
 ";
 

@@ -17,7 +17,7 @@ use crate::{
     model::{Field, items, value},
 };
 
-pub use table::{NO_SCOPE, Tables, compile};
+pub use table::{NO_SCOPE, OF_A_POD, Tables, compile};
 
 /// What selects processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +90,18 @@ impl Configuration {
     /// The globs over the paths of programs, likewise.
     pub fn program_globs(&self) -> Vec<Glob> {
         self.globs(Subject::programs)
+    }
+
+    /// Index of the first scope that selects pods; where none does and pods choose policies by
+    /// themselves, the number of scopes.
+    fn first_of_pods(&self) -> Option<u32> {
+        let selects = |scope: &super::Scope| {
+            scope.selectors.iter().any(|one| matches!(one.subject, Subject::Pod(_)))
+        };
+        let first = (0..).zip(&self.scopes).find(|(_, scope)| selects(scope));
+        let chooses = self.pods.as_ref().is_some_and(|pods| pods.policies.is_some());
+        let all = || u32::try_from(self.scopes.len()).ok().filter(|_| chooses);
+        first.map(|(index, _)| index).or_else(all)
     }
 
     fn globs(&self, text: impl Fn(&Subject) -> Option<String>) -> Vec<Glob> {

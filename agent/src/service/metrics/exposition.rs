@@ -41,6 +41,17 @@ pub(in crate::service) struct Scope {
     pub(in crate::service) reloads: Reloads,
 }
 
+/// What is known of pods.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::service) struct PodsKnown {
+    /// How many are known.
+    pub(in crate::service) count: usize,
+    /// Whether all of the source have been known once.
+    pub(in crate::service) is_ready: bool,
+    /// Containers of which it is not known which scope they belong to.
+    pub(in crate::service) unidentified: usize,
+}
+
 /// How full a table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::service) struct Fill {
@@ -71,7 +82,11 @@ pub(super) fn durations() -> Result<Histogram> {
 }
 
 /// The text. What is not named has no series: so a scope's go when it does.
-pub(super) fn text(scopes: &[Scope], durations: &Histogram) -> Result<String> {
+pub(super) fn text(
+    scopes: &[Scope],
+    pods: Option<PodsKnown>,
+    durations: &Histogram,
+) -> Result<String> {
     let families = Families(Registry::new());
     families.gauge(
         ("ringfence_build_info", "The agent's version, and the build of its kernel programs."),
@@ -79,6 +94,20 @@ pub(super) fn text(scopes: &[Scope], durations: &Histogram) -> Result<String> {
         [([env!("CARGO_PKG_VERSION"), survey::THIS_BUILD], 1)],
     )?;
     state(&families, scopes)?;
+    if let Some(PodsKnown { count, is_ready, unidentified }) = pods {
+        let gauges = [
+            ("ringfence_pods", "Pods that are known.", count as u64),
+            ("ringfence_pods_ready", "1 once all pods of the source were known.", is_ready.into()),
+            (
+                "ringfence_containers_unidentified",
+                "Containers of which it is not known which scope they belong to.",
+                unidentified as u64,
+            ),
+        ];
+        for (name, help, value) in gauges {
+            families.gauge((name, help), [], [([], value)])?;
+        }
+    }
     counts(&families, scopes)?;
     families.0.register(Box::new(durations.clone()))?;
     TextEncoder::new().encode_to_string(&families.0.gather())

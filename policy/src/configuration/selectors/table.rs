@@ -20,6 +20,8 @@ use crate::{
 
 /// In [`Tables::scopes`], for a rule that selects no scope.
 pub const NO_SCOPE: u32 = u32::MAX;
+/// In [`Tables::scopes`], for the containers of pods: a path does not tell which scope they are of.
+pub const OF_A_POD: u32 = u32::MAX - 1;
 
 /// What the selectors of a configuration compile to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,19 +30,29 @@ pub struct Tables {
     /// control group, executing with that of a program. Where that is allowed, a scope is
     /// selected, and the rule says which.
     pub image: Vec<u8>,
-    /// For each rule number, the index of the scope in [`Configuration::scopes`], or [`NO_SCOPE`].
+    /// For each rule number, the index of the scope in [`Configuration::scopes`], [`OF_A_POD`], or
+    /// [`NO_SCOPE`].
     pub scopes: Vec<u32>,
+    /// The same without the containers of pods, where there are any.
+    by_path: Option<Box<Tables>>,
 }
 
 impl Tables {
-    /// The scope that the path of a control group selects. Those above it are not looked at.
+    /// The scope that the path of a control group selects, as far as the path tells. Those above it
+    /// are not looked at.
     pub fn of_cgroup(&self, path: &[u8]) -> Option<u32> {
-        self.find(path, Right::Read)
+        self.by_path.as_deref().unwrap_or(self).find(path, Right::Read)
     }
 
     /// The scope that the path of a program selects.
     pub fn of_program(&self, path: &[u8]) -> Option<u32> {
         self.find(path, Right::Exec)
+    }
+
+    /// Whether the path of a control group is one that the containers of pods have, and no scope
+    /// before the first that selects pods selects it.
+    pub fn is_of_a_pod(&self, path: &[u8]) -> bool {
+        self.find(path, Right::Read) == Some(OF_A_POD)
     }
 
     fn find(&self, path: &[u8], right: Right) -> Option<u32> {
@@ -56,24 +68,54 @@ impl Tables {
 const RESERVED: [&str; 6] =
     ["/", "/init.scope", "/ringfence", "/ringfence/**", "/system.slice", "/user.slice"];
 
-/// Compiles the selectors of control groups, units and programs. The first in the file that
-/// matches a path is the rule that is named.
+/// The control groups of the containers of pods: those that the kubelet's driver for systemd makes,
+/// and those of its driver `cgroupfs`. Some are none after all; whoever reads the path tells.
+const CONTAINERS: [&str; 2] = ["/**/*kubepods*/**/*pod*.slice/*.scope", "/**/kubepods/**/pod*/*"];
+/// CRI-O's monitors of containers, which are beside them and are not theirs.
+const MONITORS: &str = "/**/crio-conmon-*";
+
+/// Compiles the selectors of control groups, units and programs, and where containers of pods are
+/// governed, what they are known by. The first in the file that matches a path is the rule that is
+/// named.
 ///
 /// # Errors
 /// When the table becomes larger than the kernel programs can search, or a glob cannot be read
 /// after all. The finding names the selector that crossed the line.
 pub fn compile(configuration: &Configuration) -> Result<Tables, Box<Diagnostic>> {
+    let by_path = compile_with(configuration, None)?;
+    match configuration.first_of_pods() {
+        None => Ok(by_path),
+        Some(first) => {
+            let tables = compile_with(configuration, Some(first))?;
+            Ok(Tables { by_path: Some(Box::new(by_path)), ..tables })
+        }
+    }
+}
+
+/// The table, with containers of pods before the selectors of the scopes from `pods` on.
+fn compile_with(
+    configuration: &Configuration,
+    pods: Option<u32>,
+) -> Result<Tables, Box<Diagnostic>> {
     let start = configuration.source.place(1, 1);
-    let reserved = RESERVED.map(|glob| {
-        let text = glob.to_owned();
-        let rule = rule(Glob { text, scope: NO_SCOPE, place: start.clone() }, Rights::READ);
-        (NO_SCOPE, PathRule { effect: Effect::Deny, ..rule })
-    });
+    let of_paths = |text: &str, scope, effect| {
+        let glob = Glob { text: text.to_owned(), scope, place: start.clone() };
+        (scope, PathRule { effect, ..rule(glob, Rights::READ) })
+    };
+    let none = |text: &str| of_paths(text, NO_SCOPE, Effect::Deny);
     let numbered = |glob: Glob, rights| (glob.scope, rule(glob, rights));
-    let cgroups = configuration.cgroup_globs().into_iter();
     let programs = configuration.program_globs().into_iter();
-    let rules = reserved.into_iter();
-    let rules = rules.chain(cgroups.map(|glob| numbered(glob, Rights::READ)));
+    let globs = configuration.cgroup_globs();
+    let (before, after): (Vec<Glob>, Vec<Glob>) =
+        globs.into_iter().partition(|glob| pods.is_none_or(|first| glob.scope < first));
+    let containers = pods.into_iter().flat_map(|_| {
+        let containers = CONTAINERS.map(|text| of_paths(text, OF_A_POD, Effect::Allow));
+        [none(MONITORS)].into_iter().chain(containers)
+    });
+    let rules = RESERVED.into_iter().map(none);
+    let rules = rules.chain(before.into_iter().map(|glob| numbered(glob, Rights::READ)));
+    let rules = rules.chain(containers);
+    let rules = rules.chain(after.into_iter().map(|glob| numbered(glob, Rights::READ)));
     let rules = rules.chain(programs.map(|glob| numbered(glob, Rights::EXEC)));
     let (mut scopes, path_rules): (Vec<u32>, Vec<PathRule>) = rules.unzip();
     // Number 0 is no rule, and number 1 what is answered where no selector matches.
@@ -89,7 +131,7 @@ pub fn compile(configuration: &Configuration) -> Result<Tables, Box<Diagnostic>>
     let tables = compile::compile(&[boundary], &Default::default())
         .map_err(|error| Box::new(finding(configuration, error)))?;
     debug_assert_eq!(tables.rules.len() + 1, scopes.len(), "each selector is one rule");
-    Ok(Tables { image: tables.image, scopes })
+    Ok(Tables { image: tables.image, scopes, by_path: None })
 }
 
 /// The rule that a glob becomes.
