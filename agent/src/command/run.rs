@@ -26,7 +26,7 @@ use crate::{
     kernel::{programs::Loaded, ring::Ring},
     launch::{self, LaunchError},
     machine,
-    names::{self, Counts, Lookup, Rules, Service, Sockets},
+    names::{self, Counts, Lookup, Ports, Rules, Service, Sockets},
     policies,
     scope::Scope,
     scopes,
@@ -120,7 +120,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let loaded = Loaded {
         image: &policy.tables.image,
         contents: &contents,
-        resolver: sockets.as_ref().map_or([0; 2], Sockets::ports),
+        resolver: sockets.as_ref().map_or_else(Ports::default, Sockets::ports),
         about: policy.about,
     };
     let (scope, channels) = Scope::create(&name, loaded)?;
