@@ -98,7 +98,7 @@ fn resolver(upstream: SocketAddr) -> (SocketAddr, libc::clockid_t) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let resolver = Arc::new(Resolver::new(Open, vec![upstream], Options::default()));
         let originals = move |_: SocketAddr, _: Protocol| Some(upstream);
-        runtime.block_on(serve(resolver, udp, tcp, originals)).unwrap();
+        runtime.block_on(serve(resolver, udp, tcp, 0, originals)).unwrap();
     });
     (address, receive.recv().unwrap())
 }

@@ -7,6 +7,7 @@ pub(crate) mod inode;
 pub(crate) mod maps;
 pub(crate) mod members;
 pub(crate) mod object;
+mod places;
 pub(crate) mod probe;
 pub(crate) mod programs;
 pub(crate) mod ring;

@@ -4,17 +4,19 @@ mod counts;
 mod host;
 mod installed;
 mod rules;
+mod sockets;
 mod trusted;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    convert::Infallible,
+    io,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
     task::{Context, Poll},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use aya::maps::{HashMap, MapData};
 use ringfence_agent::resolver::{Options, Resolver, serve};
 use ringfence_common::{
@@ -24,6 +26,7 @@ use ringfence_common::{
 use ringfence_policy::compile::Tables;
 use tokio::{
     sync::{mpsc, oneshot},
+    task::JoinSet,
     time::MissedTickBehavior,
 };
 
@@ -33,6 +36,7 @@ use host::Host;
 pub(crate) use host::Lookup;
 use installed::Installed;
 pub(crate) use rules::Rules;
+pub(crate) use sockets::{Network, Ports, Sockets};
 use trusted::Trusted;
 
 /// The kernel's table of addresses that names stand for.
@@ -45,50 +49,18 @@ pub(crate) type Askers = HashMap<MapData, [u8; size_of::<Asker>()], [u8; size_of
 const SWEEP: Duration = Duration::from_secs(1);
 /// Lookups that wait to be told; more are counted as lost.
 const WAITING: usize = 4096;
-/// Ports that are tried until one is free for both protocols.
-const TRIES: usize = 64;
 
-/// The resolver's sockets, bound and not yet served.
-pub(crate) struct Sockets {
-    v4: (UdpSocket, TcpListener),
-    /// `None` where loopback has no IPv6.
-    v6: Option<(UdpSocket, TcpListener)>,
+/// Sockets that are served until the other end of the channel is dropped.
+struct Further {
+    sockets: Sockets,
+    stopped: oneshot::Receiver<()>,
 }
 
-impl Sockets {
-    /// Binds them in the network namespace of the caller.
-    ///
-    /// # Errors
-    ///
-    /// When loopback cannot be used.
-    pub(crate) fn bind() -> Result<Self> {
-        let v4 = pair(Ipv4Addr::LOCALHOST.into()).context(
-            "the resolver needs 127.0.0.1: is the loopback interface up? `ip link set lo up` \
-             does it",
-        )?;
-        Ok(Self { v4, v6: pair(Ipv6Addr::LOCALHOST.into()).ok() })
-    }
-
-    /// The ports of 127.0.0.1 and of ::1, 0 for none.
-    pub(crate) fn ports(&self) -> [u16; 2] {
-        let port = |pair: &(UdpSocket, TcpListener)| {
-            pair.0.local_addr().map_or(0, |address| address.port())
-        };
-        [port(&self.v4), self.v6.as_ref().map_or(0, port)]
-    }
-}
-
-/// A socket for datagrams and one for streams, at the same port.
-fn pair(address: IpAddr) -> std::io::Result<(UdpSocket, TcpListener)> {
-    let mut tries = 0;
-    loop {
-        let datagrams = UdpSocket::bind(SocketAddr::new(address, 0))?;
-        match TcpListener::bind(datagrams.local_addr()?) {
-            Ok(streams) => return Ok((datagrams, streams)),
-            Err(error) if tries == TRIES => return Err(error),
-            Err(_) => tries += 1,
-        }
-    }
+/// Has sockets served in a network namespace. They are closed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    /// Dropped to end it.
+    _stop: oneshot::Sender<()>,
 }
 
 /// A resolver that answers, until it is dropped.
@@ -99,6 +71,8 @@ pub(crate) struct Service {
     resolver: Arc<Resolver<Host>>,
     installed: Arc<Installed>,
     trusted: Arc<Mutex<Trusted>>,
+    /// Sockets in other network namespaces, which the thread serves too.
+    further: mpsc::UnboundedSender<Further>,
     /// Dropped to end the thread.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -152,12 +126,27 @@ impl Service {
         let trusted = Arc::new(Mutex::new(trusted));
         let (trusted_there, resolver_there) = (Arc::clone(&trusted), Arc::clone(&resolver));
         let installed_there = Arc::clone(&installed);
+        let (further, mut others) = mpsc::unbounded_channel();
         let thread = thread::Builder::new().name("resolver".into()).spawn(move || {
             let trusted = &*trusted_there;
-            runtime.block_on(answer(resolver_there, sockets, &installed_there, trusted, stopped));
+            let own = answer(&resolver_there, sockets, &installed_there, trusted, stopped);
+            runtime.block_on(async {
+                tokio::select! {
+                    () = own => {}
+                    never = answer_others(&resolver_there, &mut others) => match never {},
+                }
+            });
         })?;
         let (stop, thread) = (Some(stop), Some(thread));
-        Ok(Self { lookups, lost, counts, resolver, installed, trusted, stop, thread })
+        Ok(Self { lookups, lost, counts, resolver, installed, trusted, further, stop, thread })
+    }
+
+    /// Answers at these sockets too.
+    pub(crate) fn serve(&self, sockets: Sockets) -> Serving {
+        let (_stop, stopped) = oneshot::channel();
+        // Where the thread has ended, that was told.
+        let _ = self.further.send(Further { sockets, stopped });
+        Serving { _stop }
     }
 
     /// Makes ready for other rules: what they open is open as soon as the kernel has them.
@@ -221,27 +210,54 @@ pub(crate) fn is_needed(tables: &Tables) -> bool {
     egress::governs(tables.image.as_slice())
 }
 
+/// Answers at these sockets, without end.
+async fn serve_at(resolver: Arc<Resolver<Host>>, sockets: Sockets) -> io::Result<Infallible> {
+    let Sockets { network, v4, v6 } = sockets;
+    let serve = |(udp, tcp)| {
+        let there = Arc::clone(&resolver);
+        let original = move |peer, protocol| there.host().original(network, peer, protocol);
+        serve(Arc::clone(&resolver), udp, tcp, network, original)
+    };
+    let v4 = serve(v4);
+    match v6 {
+        Some(v6) => tokio::select! { ended = v4 => ended, ended = serve(v6) => ended },
+        None => v4.await,
+    }
+}
+
+/// Answers at the sockets that come, each for as long as it is to be.
+async fn answer_others(
+    resolver: &Arc<Resolver<Host>>,
+    others: &mut mpsc::UnboundedReceiver<Further>,
+) -> Infallible {
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(Further { sockets, stopped }) = others.recv() => {
+                let served = serve_at(Arc::clone(resolver), sockets);
+                tasks.spawn(async move {
+                    tokio::select! {
+                        _ = stopped => {}
+                        Err(error) = served => {
+                            tell!("ringfence: names can no longer be looked up in a network: \
+                                   {error}; enforcement goes on");
+                        }
+                    }
+                });
+            }
+            Some(_) = tasks.join_next() => {}
+            else => std::future::pending().await,
+        }
+    }
+}
+
 async fn answer(
-    resolver: Arc<Resolver<Host>>,
+    resolver: &Arc<Resolver<Host>>,
     sockets: Sockets,
     installed: &Installed,
     trusted: &Mutex<Trusted>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let originals = |resolver: &Arc<Resolver<Host>>| {
-        let resolver = Arc::clone(resolver);
-        move |peer, protocol| resolver.host().original(peer, protocol)
-    };
-    let (udp, tcp) = sockets.v4;
-    let v4 = serve(Arc::clone(&resolver), udp, tcp, originals(&resolver));
-    let v6 = async {
-        match sockets.v6 {
-            Some((udp, tcp)) => {
-                serve(Arc::clone(&resolver), udp, tcp, originals(&resolver)).await.map(drop)
-            }
-            None => std::future::pending().await,
-        }
-    };
     let sweep = async {
         let mut ticks = tokio::time::interval(SWEEP);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -256,8 +272,7 @@ async fn answer(
     };
     let failed = tokio::select! {
         _ = stopped => return,
-        ended = v4 => ended.map(drop).err(),
-        ended = v6 => ended.err(),
+        ended = serve_at(Arc::clone(resolver), sockets) => ended.map(drop).err(),
         () = sweep => None,
     };
     if let Some(error) = failed {
@@ -268,18 +283,4 @@ async fn answer(
 /// What a refusal is in the mode of the policy.
 fn refusal(image: &[u8]) -> Verdict {
     egress::violation(image).verdict
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_sockets_of_a_pair_have_one_port() {
-        let sockets = Sockets::bind().unwrap();
-        let [v4, v6] = sockets.ports();
-        assert_ne!(v4, 0);
-        assert_eq!(sockets.v4.1.local_addr().unwrap().port(), v4);
-        assert_eq!(sockets.v6.is_some(), v6 != 0);
-    }
 }

@@ -86,7 +86,7 @@ pub(crate) struct ScopeStatus {
     pub(crate) decisions: Option<serde_json::Value>,
     /// How full its tables are.
     pub(crate) tables: Tables,
-    /// The ports of its resolver.
+    /// The ports of its resolver, in the network namespace of the agent.
     pub(crate) resolver: Option<Ports>,
     /// What its policy asks for and is not enforced.
     pub(crate) missing: Missing,

@@ -71,7 +71,7 @@ fn question(text: &str, record: RecordType) -> Message {
 }
 
 fn client(protocol: Protocol, original: SocketAddr) -> Client {
-    Client { address: "127.0.0.1:9".parse().unwrap(), protocol, original }
+    Client { network: 0, address: "127.0.0.1:9".parse().unwrap(), protocol, original }
 }
 
 async fn ask_with(resolver: &Resolver<Host>, question: &Message, client: Client) -> Message {

@@ -198,6 +198,8 @@ reasons! {
     NoServerName = 24 "no_server_name",
     /// The programs that judge packets are not attached to the control group yet.
     NotAttached = 25 "not_attached",
+    /// No resolver takes questions in the socket's network namespace, or not yet.
+    NoResolver = 26 "no_resolver",
 }
 
 /// One precomputed answer in a policy image: a verdict and the rule that gives it.

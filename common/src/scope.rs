@@ -15,7 +15,7 @@ pub const NOBODY: u32 = 0;
 /// Bytes of a scope's name.
 pub const NAME_BYTES: usize = 64;
 
-/// Ports of a scope's resolver; 0 where it has none.
+/// Ports of a scope's resolver in a network namespace; 0 where it has none.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -44,7 +44,7 @@ pub mod kind {
 pub struct Scope {
     /// Identifier of its cgroup; 0 for a scope of the long-running agent.
     pub cgroup: u64,
-    /// Its resolver.
+    /// Its resolver, in the network namespace of the agent.
     pub resolver: Resolver,
     /// Not 0 while it is being ended: no governed task may fork any more, so that a list of them
     /// has an end.
@@ -108,8 +108,6 @@ pub const PIECES_BYTES: usize = 256;
 pub struct Here {
     /// Identifier of the cgroup.
     pub cgroup: u64,
-    /// The scope's resolver.
-    pub resolver: Resolver,
     /// The scope's number.
     pub scope: u32,
     /// Depth of the cgroup below the root of the hierarchy.
@@ -260,4 +258,6 @@ pub mod on {
     pub const CONNECTIONS: u32 = 16;
     /// There is a budget of bytes sent.
     pub const SENT: u32 = 32;
+    /// Questions to name servers go to the scope's resolver, or nowhere.
+    pub const RESOLVER: u32 = 64;
 }

@@ -174,7 +174,7 @@ fn judge(task: &mut Task, socket: u64, name: u64, length: u32, sends: u32) -> i3
     }
     if port == PORT
         && let Some(scope) = scopes::scope(task.scope)
-        && redirect::concerns(scope.resolver, port)
+        && scope.resolver.v4 != 0
     {
         // The cgroup's hooks lead it to the resolver, which asks the policy about each name. They
         // do not see a socket that was not made in the scope.
@@ -295,6 +295,10 @@ fn judge_redirected(
             emit::unlabelled(here, action, Decision::deny(Reason::TableFull), &NOWHERE);
             0
         }
+        Redirection::Nowhere => {
+            emit::unlabelled(here, action, Decision::deny(Reason::NoResolver), &NOWHERE);
+            0
+        }
     }
 }
 
@@ -314,7 +318,7 @@ fn count(ctx: &SockAddrContext, here: &Here, action: Action, address: Address) -
 #[inline(always)]
 fn judge_v4(ctx: &SockAddrContext, action: Action) -> i32 {
     let Some(here) = scopes::here() else { return 0 };
-    judge_redirected(ctx, here, action, redirect::redirect_v4(ctx, here.resolver), || {
+    judge_redirected(ctx, here, action, redirect::redirect_v4(ctx, here), || {
         // SAFETY: user_ip4 may be read in IPv4 programs.
         Address::v4(u32::from_be(unsafe { (*ctx.sock_addr).user_ip4 }))
     })
@@ -323,7 +327,7 @@ fn judge_v4(ctx: &SockAddrContext, action: Action) -> i32 {
 #[inline(always)]
 fn judge_v6(ctx: &SockAddrContext, action: Action) -> i32 {
     let Some(here) = scopes::here() else { return 0 };
-    judge_redirected(ctx, here, action, redirect::redirect_v6(ctx, here.resolver), || {
+    judge_redirected(ctx, here, action, redirect::redirect_v6(ctx, here), || {
         let [a, b, c, d] = redirect::words(ctx);
         Address::v6(redirect::long(a, b), redirect::long(c, d))
     })
@@ -357,7 +361,7 @@ pub fn sendmsg6(ctx: SockAddrContext) -> i32 {
 /// from sockets that named their server before they were the scope's.
 #[inline(always)]
 fn decide_packet(ctx: &SkBuffContext, here: &Here, table: &Table, to: Peer) -> Decision {
-    if redirect::concerns(here.resolver, to.port) {
+    if redirect::concerns(here, to.port) {
         return egress::violation(table);
     }
     let found = installed::decide_packet(ctx, here, table, to);

@@ -28,7 +28,7 @@ use crate::{
     listen::{OWN_NETWORK, tuple},
     network::{Peer, is_own},
     packet::Packet,
-    redirect::is_resolver,
+    redirect::is_answer,
     scope::{Task, governed},
     scopes,
     table::{Table, table},
@@ -149,7 +149,7 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
             return 1;
         }
     };
-    if from.protocol == Protocol::Udp && is_resolver(here.resolver, from.address, from.port) {
+    if from.protocol == Protocol::Udp && is_answer(&ctx, here, (from.address, from.port)) {
         return 1;
     }
     // As a number that the verifier takes for any: else it follows what comes next once for each

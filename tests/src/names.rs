@@ -4,13 +4,13 @@
 
 mod answers;
 mod beside;
-mod capture;
+pub(crate) mod capture;
 pub(crate) mod clients;
 pub(crate) mod dns;
 mod faults;
 pub(crate) mod hello;
 mod lifetime;
-mod network;
+pub(crate) mod network;
 mod observed;
 mod parts;
 mod reached;

@@ -3,6 +3,7 @@
 mod agent;
 mod attacked;
 mod counted;
+pub(crate) mod inside;
 mod pods;
 
 use std::{
@@ -31,6 +32,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("what was open before is told, and a connection that is refused is ended", held),
     ("root of a scope can do nothing to the agent", attacked::attacked),
     ("who sets a container up is governed from the program that it executes", set_up),
+    ("names are looked up in containers that have networks of their own", inside::names),
+    ("a network without a resolver has its questions refused, until it has one", inside::nowhere),
+    ("names are looked up in a control group below another that is governed", inside::below),
     ("a program that selects a scope is governed from when it is executed", by_program),
     ("a policy that is replaced holds from one act to the next, a bad one changes nothing", reload),
     (

@@ -4,6 +4,7 @@
 mod agent;
 mod container;
 mod metrics;
+mod network;
 mod package;
 mod session;
 mod unit;
@@ -21,5 +22,5 @@ const PACE: Duration = Duration::from_millis(300);
 /// they stay for as long as any scope does.
 pub(crate) fn tests() -> Tests {
     let others = [session::TESTS, container::TESTS, metrics::TESTS].concat();
-    Tests { alone: [package::ALONE, agent::TESTS].concat(), others }
+    Tests { alone: [package::ALONE, agent::TESTS, network::TESTS].concat(), others }
 }

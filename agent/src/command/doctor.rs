@@ -20,6 +20,7 @@ use crate::{
         symbols,
     },
     launch,
+    names::Ports,
     scopes::{self, Ownership},
 };
 
@@ -132,7 +133,8 @@ fn examine_kernel(findings: &mut Vec<Finding>) {
         let text = PolicySet::read([Source::new("doctor", EVERYTHING)], None);
         let tables = text.compile(&Default::default()).map_err(|finding| anyhow!("{finding}"))?;
         let about = about::of(&[], &text.boundaries, &[], tables.sha256());
-        let policy = Loaded { image: &tables.image, contents: &[], resolver: [1; 2], about };
+        let ports = Ports { network: 0, v4: 1, v6: 1 };
+        let policy = Loaded { image: &tables.image, contents: &[], resolver: ports, about };
         // A set of its own: that another is loaded says nothing of what could be loaded now.
         let set = Set::for_trial(scopes::sets().join(&name));
         let mut found = vec![];

@@ -26,7 +26,7 @@ use crate::{
     kernel::{programs::Loaded, ring::Ring, set},
     launch::{self, LaunchError},
     machine,
-    names::{self, Counts, Lookup, Rules, Service, Sockets},
+    names::{self, Counts, Lookup, Ports, Rules, Service, Sockets},
     policies::{self, Terms},
     scope::Scope,
     scopes,
@@ -122,7 +122,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let loaded = Loaded {
         image: &policy.tables.image,
         contents: &contents,
-        resolver: sockets.as_ref().map_or([0; 2], Sockets::ports),
+        resolver: sockets.as_ref().map_or_else(Ports::default, Sockets::ports),
         about: policy.about,
     };
     let (scope, channels) = Scope::create(&name, loaded)?;

@@ -44,6 +44,7 @@ pub(crate) struct Maps {
     pub(crate) touched: HashMap<MapData, [u8; size_of::<FileKey>()], u8>,
     pub(super) parent: Array<MapData, u64>,
     pub(super) here: MapData,
+    pub(super) resolvers: MapData,
     pub(super) images: MapData,
     pub(super) rings: MapData,
     pub(super) contents:
@@ -87,6 +88,7 @@ impl Set {
                 touched: Map::HashMap(open("TOUCHED")?).try_into()?,
                 parent: Map::Array(open("PARENT")?).try_into()?,
                 here: open("HERE")?,
+                resolvers: open("RESOLVERS")?,
                 images: open(IMAGES)?,
                 rings: open("RINGS")?,
                 contents: Map::HashMap(open("PROGRAMS")?).try_into()?,

@@ -13,7 +13,7 @@ use ringfence_common::{
     egress,
     image::{Image as _, header},
     installed,
-    scope::{About, Here, LEVEL, MAX_SCOPES, Member, NAME_BYTES, Resolver, Scope, Told, kind, on},
+    scope::{About, Here, LEVEL, MAX_SCOPES, Member, NAME_BYTES, Scope, Told, kind, on},
     serving,
 };
 use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
@@ -22,12 +22,13 @@ use crate::{
     budgets::{self, WallClock},
     cgroup::Cgroup,
     clock::since_boot,
-    names::{Addresses, Askers},
+    names::{Addresses, Askers, Ports},
 };
 
 use super::{
     maps::Maps,
     members::Members,
+    places,
     sequence::Sequence,
     set::{Part, Set},
     sys,
@@ -44,8 +45,8 @@ pub(crate) struct Loaded<'a> {
     pub(crate) image: &'a [u8],
     /// The files that have the content which the policy names.
     pub(crate) contents: &'a [(Key, Pin)],
-    /// The resolver's ports at 127.0.0.1 and ::1; 0 for none.
-    pub(crate) resolver: [u16; 2],
+    /// Where its resolver is for processes in the agent's own network namespace.
+    pub(crate) resolver: Ports,
     /// What people may want to know of it.
     pub(crate) about: About,
 }
@@ -95,9 +96,9 @@ impl Loaded<'_> {
         [Part::Machine].into_iter().chain(network).chain(counting).collect()
     }
 
-    pub(super) fn resolver(&self) -> Resolver {
-        let [v4, v6] = self.resolver.map(u32::from);
-        Resolver { v4, v6 }
+    /// What it has for the hooks of a control group.
+    fn on(&self) -> u32 {
+        on(self.image) | if self.resolver.v4 == 0 { 0 } else { on::RESOLVER }
     }
 }
 
@@ -221,7 +222,7 @@ impl Programs {
         let number = self.number;
         let mut scope = Scope {
             cgroup: self.cgroup,
-            resolver: policy.resolver(),
+            resolver: policy.resolver.resolver(),
             closing: 0,
             name_length: u32::try_from(name.len())?,
             kind: if self.cgroup == 0 { kind::SERVICE } else { kind::RUN },
@@ -235,6 +236,7 @@ impl Programs {
             .context("the name is too long")?
             .copy_from_slice(name.as_bytes());
         self.maps.set_scope(number, &scope)?;
+        self.lead_to(policy.resolver)?;
 
         self.set.put_image(&self.maps, number, policy.image, 0)?;
         self.set.make_ring(&self.maps, number)?;
@@ -306,11 +308,10 @@ impl Programs {
     ) -> Result<()> {
         let here = Here {
             cgroup: id,
-            resolver: policy.resolver(),
             scope: self.number,
             level,
             spare: 0,
-            on: on(policy.image) | before.map_or(0, on),
+            on: policy.on() | before.map_or(0, on),
         };
         sys::set(self.maps.here.fd(), &id.to_ne_bytes(), here.as_bytes())
             .context("telling the control group's hooks")
@@ -413,6 +414,7 @@ impl Programs {
                 maps.contents.remove(&key)?;
             }
         }
+        places::forget(maps, number)?;
         budgets::forget_files(maps, number)?;
         budgets::clear(maps, number)?;
         sys::remove(maps.images.fd(), &key)?;

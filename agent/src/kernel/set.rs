@@ -67,6 +67,7 @@ pub(super) const MAPS: &[&str] = &[
     "BEGINNINGS",
     "SERVERS",
     "ASKERS",
+    "RESOLVERS",
     "OWN_LISTENERS",
 ];
 /// The map of policy images, which the loader has no way to make: its size is found here.

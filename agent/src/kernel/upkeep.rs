@@ -12,6 +12,7 @@ use zerocopy::{FromBytes as _, FromZeros as _, IntoBytes as _};
 
 use super::{
     maps::{generation_of, is_same_image},
+    places,
     programs::{Group, Loaded, Programs},
     set::Set,
     sys,
@@ -86,6 +87,9 @@ impl Programs {
     pub(crate) fn take_over(&mut self, policy: Loaded<'_>) -> Result<u32> {
         let before = self.maps.image(self.number)?.context("the scope has no policy")?;
         let generation = generation_of(&before).context("the image has no header")?;
+        // The sockets of the agent before are closed.
+        places::forget(&self.maps, self.number)?;
+        self.lead_to(policy.resolver)?;
         let is_same = is_same_image(&before, policy.image)
             && self.pinned(generation) == contents_of(policy, self.number, generation);
         let generation = if is_same {
@@ -138,7 +142,7 @@ impl Programs {
         let mut scope = self.maps.scope(self.number)?;
         scope.generation = generation;
         scope.about = About { since: scope.about.since, ..policy.about };
-        scope.resolver = policy.resolver();
+        scope.resolver = policy.resolver.resolver();
         self.maps.set_scope(self.number, &scope)
     }
 
@@ -175,7 +179,8 @@ impl Programs {
         let scope = self.maps.scope(self.number)?;
         let announced = Scope { generation: next, ..scope };
         let placed = self
-            .pin_contents(policy.contents, next)
+            .lead_to(policy.resolver)
+            .and_then(|()| self.pin_contents(policy.contents, next))
             .and_then(|()| self.instruct_all(policy, Some(before)))
             .and_then(|()| self.maps.set_scope(self.number, &announced))
             .and_then(|()| self.set.put_image(&self.maps, self.number, policy.image, next));

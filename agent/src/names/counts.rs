@@ -58,7 +58,12 @@ mod tests {
     fn decision(verdict: Verdict, address: Option<&str>) -> Decision<'static> {
         let server = "127.0.0.1:53".parse().unwrap();
         Decision {
-            client: Client { address: server, protocol: Protocol::Udp, original: server },
+            client: Client {
+                network: 0,
+                address: server,
+                protocol: Protocol::Udp,
+                original: server,
+            },
             host: "a.example",
             record: RecordType::A,
             address: address.map(|address| address.parse().unwrap()),

@@ -11,10 +11,10 @@ use std::{
 
 use ringfence_agent::resolver::{Client, Decision, Gate, Install, NotInstalled, Tell};
 use ringfence_common::{
-    Address, Verdict,
+    Verdict,
     egress::Protocol,
     names,
-    resolver::{Asker, Named, PORT},
+    resolver::{Asker, Named, PORT, Place},
 };
 use ringfence_policy::{grants::Grant, hosts::HostDecision};
 use tokio::sync::mpsc;
@@ -58,10 +58,10 @@ pub(crate) struct Lookup {
 }
 
 impl Host {
-    /// What the kernel programs have remembered of a socket that asks.
-    fn asker(&self, peer: SocketAddr, protocol: Protocol) -> Option<Named> {
-        let address = Address::from(peer.ip());
-        let asker = Asker::new(self.scope, address, peer.port(), protocol.number());
+    /// What the kernel programs have remembered of a socket that asks, in a network namespace.
+    fn asker(&self, network: u64, peer: SocketAddr, protocol: Protocol) -> Option<Named> {
+        let place = Place::new(self.scope, network);
+        let asker = Asker::new(place, peer.ip().into(), peer.port(), protocol.number());
         let mut key = [0; size_of::<Asker>()];
         key.copy_from_slice(asker.as_bytes());
         Named::read_from_bytes(&self.askers.get(&key, 0).ok()?).ok()
@@ -78,8 +78,13 @@ impl Host {
     }
 
     /// The server that a process named.
-    pub(super) fn original(&self, peer: SocketAddr, protocol: Protocol) -> Option<SocketAddr> {
-        let named = self.asker(peer, protocol)?;
+    pub(super) fn original(
+        &self,
+        network: u64,
+        peer: SocketAddr,
+        protocol: Protocol,
+    ) -> Option<SocketAddr> {
+        let named = self.asker(network, peer, protocol)?;
         let number = u128::from(named.high) << 64 | u128::from(named.low);
         Some(SocketAddr::new(Ipv6Addr::from_bits(number).to_canonical(), PORT))
     }
@@ -127,7 +132,7 @@ impl Tell for Host {
         let Some(reason) = decision.reason.filter(|_| decision.verdict != Verdict::Allow) else {
             return;
         };
-        let Client { address, protocol, original } = decision.client;
+        let Client { network, address, protocol, original } = decision.client;
         let lookup = Lookup {
             host: decision.host.to_owned(),
             record: decision.record.to_string(),
@@ -139,7 +144,7 @@ impl Tell for Host {
             place: decision
                 .place
                 .map(|place| (place.to_string(), self.rules().defaults.contains(place))),
-            asker: self.asker(address, protocol),
+            asker: self.asker(network, address, protocol),
         };
         if self.tell.try_send(lookup).is_err() {
             self.lost.fetch_add(1, Ordering::Relaxed);

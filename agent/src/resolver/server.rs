@@ -37,7 +37,7 @@ impl<F: Fn(SocketAddr, Protocol) -> Option<SocketAddr> + Send + Sync + 'static> 
 
 /// Answers on a pair of sockets until the future is dropped. They are bound already, in whatever
 /// network namespace the processes are in; the servers are asked from the namespace of the thread
-/// that runs the future.
+/// that runs the future. `network` is what [`Client::network`] is to say of that namespace.
 ///
 /// # Errors
 ///
@@ -46,14 +46,15 @@ pub async fn serve<S: Install + Tell>(
     resolver: Arc<Resolver<S>>,
     udp: UdpSocket,
     tcp: TcpListener,
+    network: u64,
     originals: impl Originals,
 ) -> io::Result<Infallible> {
     udp.set_nonblocking(true)?;
     tcp.set_nonblocking(true)?;
     let (udp, tcp) = (net::UdpSocket::from_std(udp)?, net::TcpListener::from_std(tcp)?);
     let originals = Arc::new(originals);
-    let datagrams = datagrams(&resolver, Arc::new(udp), &*originals);
-    let streams = streams(&resolver, tcp, Arc::clone(&originals));
+    let datagrams = datagrams(&resolver, Arc::new(udp), network, &*originals);
+    let streams = streams(&resolver, tcp, network, Arc::clone(&originals));
     tokio::select! {
         never = datagrams => match never {},
         never = streams => match never {},
@@ -63,6 +64,7 @@ pub async fn serve<S: Install + Tell>(
 async fn datagrams<S: Install + Tell>(
     resolver: &Arc<Resolver<S>>,
     socket: Arc<net::UdpSocket>,
+    network: u64,
     originals: &impl Originals,
 ) -> Infallible {
     let mut tasks = JoinSet::new();
@@ -80,7 +82,7 @@ async fn datagrams<S: Install + Tell>(
         };
         let protocol = Protocol::Udp;
         let Some(original) = originals.original(address, protocol) else { continue };
-        let client = Client { address, protocol, original };
+        let client = Client { network, address, protocol, original };
         // Only what must wait becomes a task, and those are counted.
         match resolver.judge(&bytes[..length], client) {
             Step::Ignore => {}
@@ -100,6 +102,7 @@ async fn datagrams<S: Install + Tell>(
 async fn streams<S: Install + Tell>(
     resolver: &Arc<Resolver<S>>,
     listener: net::TcpListener,
+    network: u64,
     originals: Arc<impl Originals>,
 ) -> Infallible {
     let places = Arc::new(Semaphore::new(resolver.options.connections));
@@ -118,7 +121,8 @@ async fn streams<S: Install + Tell>(
         let Some(original) = originals.original(address, protocol) else { continue };
         // One too many is closed.
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-        let (resolver, client) = (Arc::clone(resolver), Client { address, protocol, original });
+        let client = Client { network, address, protocol, original };
+        let resolver = Arc::clone(resolver);
         tasks.spawn(async move {
             let _place = place;
             // Whatever ends it, the process sees the connection closed.

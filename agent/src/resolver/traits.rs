@@ -91,6 +91,8 @@ pub struct Decision<'a> {
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
+    /// The network namespace of its socket, as who serves there calls it.
+    pub network: u64,
     /// The socket that the question came from.
     pub address: SocketAddr,
     /// By which way it came.

@@ -1,5 +1,6 @@
 //! One scope of the agent: its place in the kernel, and the task that tells of its decisions.
 
+mod networks;
 mod view;
 
 use std::{cell::RefCell, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
@@ -25,10 +26,11 @@ use crate::{
         ring::Ring,
         set::Set,
     },
-    names::{self, Counts, Lookup, Rules, Service as Resolver, Sockets},
+    names::{self, Counts, Lookup, Ports, Rules, Service as Resolver, Sockets},
     policies::{self, Policy, Terms},
 };
 
+use networks::Networks;
 pub(super) use view::View;
 
 /// Helpings of events that are more than a ring has room for.
@@ -96,7 +98,9 @@ pub(super) struct Governed {
     generation: u32,
     programs: Rc<RefCell<Programs>>,
     told: Rc<Teller>,
-    ports: [u16; 2],
+    ports: Ports,
+    /// Where else it has processes.
+    networks: Networks,
     /// Seconds that questions to resolvers took.
     durations: Histogram,
     task: AbortHandle,
@@ -127,7 +131,7 @@ impl Governed {
         let Prepared { rule, policy, contents } = prepared;
         let is_adopted = matches!(left, Left::Here(..));
         let sockets = names::is_needed(&policy.tables).then(Sockets::bind).transpose()?;
-        let ports = sockets.as_ref().map_or([0; 2], Sockets::ports);
+        let ports = sockets.as_ref().map_or_else(Ports::default, Sockets::ports);
         let loaded = loaded(&policy, &contents, ports);
         let (programs, channels, generation) = match left {
             Left::Here(mut programs, told) => {
@@ -183,6 +187,7 @@ impl Governed {
             programs,
             told,
             ports,
+            networks: Networks::default(),
             durations,
             task,
         })
@@ -330,7 +335,7 @@ impl Governed {
     }
 }
 
-fn loaded<'a>(policy: &'a Policy, contents: &'a [(Key, Pin)], resolver: [u16; 2]) -> Loaded<'a> {
+fn loaded<'a>(policy: &'a Policy, contents: &'a [(Key, Pin)], resolver: Ports) -> Loaded<'a> {
     Loaded { image: &policy.tables.image, contents, resolver, about: policy.about }
 }
 

@@ -151,6 +151,11 @@ impl Service {
 
     /// Does what a notice of the kernel asks for.
     pub(super) fn attend(&mut self, notice: Notice) {
+        if notice.kind == kinds::STARTED {
+            let scope = self.scopes.iter_mut().find(|scope| scope.number() == notice.scope);
+            // Its container has its network by now.
+            scope.into_iter().for_each(|scope| scope.go_with(notice.process));
+        }
         let attended = match notice.kind {
             kinds::BEGAN => self.begin_group(notice),
             kinds::ENDED => self.end_group(notice),
@@ -200,10 +205,10 @@ impl Service {
     pub(super) fn look_around(&mut self) {
         let (_, missed) = self.selection.asked();
         let looked = if missed != self.missed { self.arrange() } else { self.see_to_tasks() };
-        for looked in [looked, self.look_after_pods()] {
-            if let Err(error) = looked {
-                tell!("ringfence: {error:#}");
-            }
+        let networks = self.scopes.iter_mut().try_for_each(Governed::look_for_networks);
+        let pods = self.look_after_pods();
+        for error in [looked, networks, pods].into_iter().filter_map(Result::err) {
+            tell!("ringfence: {error:#}");
         }
     }
 

@@ -25,7 +25,9 @@ fn serving(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let originals =
             move |peer: SocketAddr, _: Protocol| (Some(peer) != stranger).then_some(original);
-        runtime.block_on(serve(Arc::new(resolver), udp, tcp, originals)).map(|never| match never {})
+        runtime
+            .block_on(serve(Arc::new(resolver), udp, tcp, 0, originals))
+            .map(|never| match never {})
     });
     addresses
 }

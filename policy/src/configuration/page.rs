@@ -34,6 +34,8 @@ const RULES: &str = "\
 - **What is not selected.** No selector takes the root of the hierarchy, `/init.scope`,
   `/system.slice` or `/user.slice` themselves, or anything in `/ringfence`. One that is written so
   wide that it would take one of them, or every service in `/system.slice`, is an error.
+- **Networks.** Names are looked up in whatever network namespaces the processes of a scope have, as
+  those of containers, by the name servers of the agent: [resolver.md](resolver.md).
 - **Paths.** Files of policies, `pods.policies` and the file of `pods.source` are relative to the
   folder of the configuration. `events`, `control` and `metrics` must be absolute.
 - **Pods.** Which pod a container is of stands in the name of its control group, which the kubelet

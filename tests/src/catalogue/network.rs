@@ -27,6 +27,7 @@ const ASKED: &str = "an address is reached only after its name was asked for, at
 const ENDED: &str =
     "after its time and the grace an address is closed to new connections, and old ones go on";
 const REBINDING: &str = "an allowed name that leads to inner addresses opens none and tells none";
+const ELSEWHERE: &str = "a network without a resolver has its questions refused, until it has one";
 const LIES: &str =
     "what an answer says besides its answer, or another says in its place, opens nothing";
 const CUT: &str =
@@ -88,6 +89,11 @@ pub const NETWORK: &[Tried] = &[
         "A name server of the process's own choice, which answers what it likes",
         "the resolver asks trusted servers alone",
         NAMED,
+    ),
+    tried(
+        "A container's network, to which the resolver has not come, and a helper there at its port",
+        "`connect4`, `sendmsg4` and those for IPv6, by the socket's network namespace",
+        ELSEWHERE,
     ),
     tried(
         "An address of an allowed host that was not looked up, or another port of it",

@@ -56,7 +56,7 @@ impl Capture {
     }
 
     /// Forgets what was captured so far.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.lock().clear();
     }
 
@@ -71,7 +71,7 @@ impl Capture {
     }
 
     /// Whether there was a text in any packet, which may be on its way.
-    pub(super) fn gets(&self, text: &str) -> bool {
+    pub(crate) fn gets(&self, text: &str) -> bool {
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
             if !self.showing(text).is_empty() {

@@ -49,7 +49,7 @@ pub(super) const fn public_v6(last: u8) -> IpAddr {
 
 /// Where governed processes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Client {
+pub(crate) enum Client {
     /// In the machine's own network.
     Machine,
     /// In a network namespace of their own, as in a container.
@@ -61,7 +61,7 @@ pub(crate) struct Network {
     /// What came to servers.
     pub(super) notes: Notes,
     /// What came over the cable.
-    pub(super) capture: Capture,
+    pub(crate) capture: Capture,
     /// What `resolv.conf` said before.
     resolv: Option<String>,
     /// Runs a program outside.
@@ -72,7 +72,7 @@ pub(crate) struct Network {
 impl Network {
     /// Makes it. With [`Client::Namespace`], this thread and all that it starts is in the new
     /// namespace from then on.
-    pub(super) fn make(client: Client) -> Result<Self, Failure> {
+    pub(crate) fn make(client: Client) -> Result<Self, Failure> {
         if client == Client::Namespace {
             // SAFETY: no memory is involved; the thread's network becomes a new one.
             sys::check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
@@ -127,7 +127,7 @@ impl Network {
 
     /// How many packets have come to an address and port, or any port. One that is sent after them
     /// shows that all were captured.
-    pub(super) fn count(&self, to: IpAddr, port: Option<u16>) -> Result<usize, Failure> {
+    pub(crate) fn count(&self, to: IpAddr, port: Option<u16>) -> Result<usize, Failure> {
         let mark = format!("the last: {:?}", Instant::now());
         UdpSocket::bind("0.0.0.0:0")?.send_to(mark.as_bytes(), (public(10), UDP[1]))?;
         ensure(self.capture.gets(&mark), || "the capture does not get on".to_owned())?;
@@ -135,7 +135,7 @@ impl Network {
     }
 
     /// Starts a program outside.
-    pub(super) fn start_outside(&self, command: Command) -> Result<std::process::Child, Failure> {
+    pub(crate) fn start_outside(&self, command: Command) -> Result<std::process::Child, Failure> {
         self.outside.send(command)?;
         Ok(self.started.recv()??)
     }
@@ -207,7 +207,7 @@ fn open(notes: &Notes) -> io::Result<Capture> {
 }
 
 /// Has `ip` do what the lines say.
-fn ip(lines: &str) -> Result<(), Failure> {
+pub(crate) fn ip(lines: &str) -> Result<(), Failure> {
     let mut command = Command::new("ip");
     command.args(["-batch", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
