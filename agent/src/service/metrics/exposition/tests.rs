@@ -23,7 +23,7 @@ pub(in crate::service::metrics) fn scope(name: &str) -> Scope {
 }
 
 fn lines(scopes: &[Scope]) -> Vec<String> {
-    let text = text(scopes, &durations().unwrap()).unwrap();
+    let text = text(scopes, None, &durations().unwrap()).unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
@@ -100,7 +100,7 @@ fn every_scope_has_series_of_its_own_and_none_is_left_without_one() {
 fn questions_are_told_by_how_long_they_took() {
     let durations = durations().unwrap();
     [0.0004, 0.02, 0.02, 4.6, 60.0].iter().for_each(|seconds| durations.observe(*seconds));
-    let text = text(&[], &durations).unwrap();
+    let text = text(&[], None, &durations).unwrap();
     for line in [
         r#"ringfence_dns_query_duration_seconds_bucket{le="0.0005"} 1"#,
         r#"ringfence_dns_query_duration_seconds_bucket{le="0.01"} 1"#,
@@ -134,4 +134,15 @@ fn the_page_describes_every_metric_and_its_labels() {
         described += 1;
     }
     assert_eq!(described, page.matches("\n| `ringfence_").count(), "the page has others");
+}
+
+#[test]
+fn pods_are_told_where_they_are_asked_for() {
+    let known = PodsKnown { count: 7, is_ready: false, unidentified: 2 };
+    let text = text(&[], Some(known), &durations().unwrap()).unwrap();
+    for line in
+        ["ringfence_pods 7", "ringfence_pods_ready 0", "ringfence_containers_unidentified 2"]
+    {
+        assert!(text.lines().any(|one| one == line), "{text}");
+    }
 }
