@@ -179,6 +179,13 @@ pub(crate) fn open_by_id(id: u64) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(folder) })
 }
 
+/// Whether there is no such cgroup any more, by the error of [`open_by_id`] or of what was done with
+/// the folder. That this machine does not let it be opened is another matter.
+pub(crate) fn is_gone(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(kind, Some(io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle))
+}
+
 /// Checks that this is the root of the kernel's hierarchy, by depth below which the programs find
 /// a scope's cgroup: a container may see only a part of it.
 pub(crate) fn check_root(root: &Path) -> Result<()> {

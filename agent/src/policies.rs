@@ -220,7 +220,8 @@ mod tests {
         let load = |allow_degraded| {
             let mut told = Vec::new();
             let terms = Terms { allow_degraded, lacking: &lacking };
-            let policy = load(&[file.clone()], None, terms, None, &mut |line| told.push(line));
+            let policy =
+                load(std::slice::from_ref(&file), None, terms, None, &mut |line| told.push(line));
             (policy, told.join("\n"))
         };
         let (refused, told) = load(false);

@@ -169,8 +169,12 @@ impl Service {
     }
 
     fn begin_group(&self, notice: Notice) -> Result<()> {
-        // One that is gone again has nothing in it.
-        let Ok((found, folder)) = self.hierarchy.by_id(notice.cgroup) else { return Ok(()) };
+        let (found, folder) = match self.hierarchy.by_id(notice.cgroup) {
+            Ok(found) => found,
+            // One that is gone again has nothing in it.
+            Err(error) if cgroup::is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         if matches!(notice.scope, HELD | UNHELD) {
             let path = found.path.display();
             return self.begin_container(&found, &folder).with_context(|| path.to_string());

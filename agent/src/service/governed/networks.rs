@@ -63,7 +63,8 @@ impl Governed {
                 Entry::Vacant(entry) => match cgroup::folder_by_id(id) {
                     Ok(folder) => entry.insert(folder),
                     // One that is gone has nothing in it.
-                    Err(_) => continue,
+                    Err(error) if cgroup::is_gone(&error) => continue,
+                    Err(error) => return Err(error),
                 },
             };
             for process in cgroup::processes(folder) {
