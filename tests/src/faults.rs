@@ -44,7 +44,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// How often something is tried: so often as is promised, or so often as there is time for.
-fn times(full: u32, short: u32) -> u32 {
+pub(crate) fn times(full: u32, short: u32) -> u32 {
     let is_full = std::env::var("RINGFENCE_FAULTS").is_ok_and(|text| text == "full");
     if is_full { full } else { short }
 }

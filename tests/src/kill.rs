@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    faults::times,
     harness::{Context, Failure, Test, ensure},
     life::process_called,
     ringfence::{ACTOR, PROGRAM, Run, policy},
@@ -26,9 +27,6 @@ const POLICY: &str = r#"boundary: 1
 files:
   - { path: "{room}/work/**", allow: [read, write] }
 "#;
-
-/// How often the process is killed.
-const KILLS: u32 = 6;
 
 /// Opens a file again and again, and keeps count in another: of successes, of refusals.
 ///
@@ -147,8 +145,10 @@ fn at_any_moment(context: &mut Context) -> Result<(), Failure> {
     let mut was_running = 0;
     let mut problems = Vec::new();
     let mut running = Some(first);
-    for round in 0..=KILLS {
-        let moment = whole * round * 12 / (KILLS * 10);
+    // All programs are loaded anew before each, which takes an emulated processor half a minute.
+    let kills = times(10, 2);
+    for round in 0..=kills {
+        let moment = whole * round * 12 / (kills * 10);
         let process = match running.take() {
             Some(first) => first,
             None => {
