@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     rc::Rc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -115,6 +115,7 @@ impl Signals {
 pub(crate) fn run(file: &Path) -> Result<ExitCode> {
     machine::check("ringfence agent --config FILE")?;
     let mut tell = |line: String| tell!("{line}");
+    let begun = SystemTime::now();
     let plan = Plan::read(file, &mut tell, &mut |_| {})?;
     let Some(_agent) = Ownership::of_agent()? else {
         bail!("another `ringfence agent` is running on this machine");
@@ -136,7 +137,7 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
         // Before anybody can see that it is there.
         let mut signals = Signals::new()?;
         let mut control = Control::listen(&service.configuration.control, is_governed)?;
-        let served = service.serve(&mut notices, &mut control, &mut signals).await;
+        let served = service.serve(&mut notices, &mut control, &mut signals, begun).await;
         service.leave();
         served.map(|()| ExitCode::SUCCESS)
     })
@@ -266,10 +267,12 @@ impl Service {
         notices: &mut Ring,
         control: &mut Control,
         signals: &mut Signals,
+        read: SystemTime,
     ) -> Result<()> {
         let mut rounds = tokio::time::interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut watcher = Watcher::new(&self.file, &self.files())?;
+        watcher.look_back(read, &[self.files(), vec![self.file.clone()]].concat());
         notify::ready();
         let mut taken = Vec::new();
         loop {

@@ -6,8 +6,9 @@
 use std::{
     collections::BTreeSet,
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
@@ -22,6 +23,8 @@ const QUIET: Duration = Duration::from_millis(200);
 /// The longest that a change waits for quiet: whoever may make files beside the policies must not
 /// keep a new policy from coming into force.
 const LATEST: Duration = Duration::from_secs(2);
+/// How far the times of files may lie behind the clock.
+const GRAIN: Duration = Duration::from_millis(10);
 
 /// The watched folders.
 pub(super) struct Watcher {
@@ -56,6 +59,23 @@ impl Watcher {
         let mut this = Self { events, folders: BTreeSet::new(), pending: None };
         this.watch(configuration, policies);
         Ok(this)
+    }
+
+    /// Has a change told, if one of these files was replaced since then: before its folder was
+    /// watched, and after it was read.
+    pub(super) fn look_back(&mut self, since: SystemTime, files: &[PathBuf]) {
+        let since = since.checked_sub(GRAIN).unwrap_or(since);
+        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let is_newer = |file: &PathBuf| {
+            std::fs::metadata(file).is_ok_and(|found| {
+                let changed = (found.ctime(), found.ctime_nsec());
+                changed >= (since.as_secs() as i64, i64::from(since.subsec_nanos()))
+            })
+        };
+        if files.iter().any(is_newer) {
+            let due = Instant::now() + QUIET;
+            self.pending.get_or_insert(Pending { due, latest: due });
+        }
     }
 
     /// Watches the folders of these files too: where they are named, and where links lead.
@@ -138,6 +158,22 @@ mod tests {
         }
         assert!(is_told);
         assert!(timeout(QUIET * 2, watcher.changed()).await.is_err(), "it is told once");
+    }
+
+    #[tokio::test]
+    async fn a_change_from_before_the_watch_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.yaml");
+        fs::write(&file, "first").unwrap();
+        sleep(GRAIN * 3).await;
+        let read = SystemTime::now();
+        let mut watcher = Watcher::new(&file, &[]).unwrap();
+        watcher.look_back(read, std::slice::from_ref(&file));
+        assert!(timeout(QUIET * 2, watcher.changed()).await.is_err(), "nothing has changed");
+        fs::write(&file, "second").unwrap();
+        let mut watcher = Watcher::new(&file, &[]).unwrap();
+        watcher.look_back(read, &[folder.path().join("none"), file.clone()]);
+        assert!(timeout(QUIET * 2, watcher.changed()).await.is_ok());
     }
 
     #[tokio::test]
