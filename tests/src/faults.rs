@@ -3,7 +3,7 @@
 //! what is forbidden, and none of it may ever succeed; and of their events every number is told
 //! once.
 //!
-//! `RINGFENCE_FAULTS=full` in the environment has everything tried as often as is promised.
+//! `cargo xtask test --full` has everything tried as often as is promised.
 
 mod flood;
 mod kills;
@@ -16,7 +16,7 @@ mod tally;
 mod upgrades;
 mod worker;
 
-use crate::harness::Test;
+use crate::harness::{FULL, Test};
 
 pub(crate) use worker::main as worker;
 
@@ -45,8 +45,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// How often something is tried: so often as is promised, or so often as there is time for.
 pub(crate) fn times(full: u32, short: u32) -> u32 {
-    let is_full = std::env::var("RINGFENCE_FAULTS").is_ok_and(|text| text == "full");
-    if is_full { full } else { short }
+    if std::env::var_os(FULL).is_some() { full } else { short }
 }
 
 /// Numbers without a pattern: moments to do something at.

@@ -17,6 +17,8 @@ use keeper::Keeper;
 use ringfence_tests::catalogue::Kernel;
 use traces::Traces;
 
+use crate::share;
+
 /// A test: a sentence about behaviour, and what finds out whether it holds.
 pub(crate) type Test = (&'static str, fn(&mut Context) -> Result<(), Failure>);
 
@@ -60,7 +62,12 @@ pub(crate) struct Options {
     only: Option<usize>,
     /// How long each storm lasts, in seconds.
     storm: Option<String>,
+    /// Whether all tests run here, and try everything as often as is promised.
+    full: bool,
 }
+
+/// Set where everything is tried as often as is promised.
+pub(crate) const FULL: &str = "RINGFENCE_TESTS_FULL";
 
 impl Options {
     /// Reads the command line.
@@ -77,9 +84,14 @@ impl Options {
             filter: String::new(),
             only: None,
             storm: None,
+            full: std::env::var_os(FULL).is_some(),
         };
         let mut words = arguments.into_iter();
         while let Some(word) = words.next() {
+            if word == "--full" {
+                options.full = true;
+                continue;
+            }
             let value = words.next().ok_or_else(|| format!("`{word}` has no value"))?;
             match word.as_str() {
                 "--environment" => {
@@ -113,7 +125,8 @@ impl Options {
     /// How long a test may take.
     fn patience(&self) -> Duration {
         let storm: u64 = self.storm.as_ref().and_then(|text| text.parse().ok()).unwrap_or(0);
-        PATIENCE + Duration::from_secs(storm.saturating_mul(10))
+        let full = if self.full { 6 * PATIENCE } else { PATIENCE };
+        full + Duration::from_secs(storm.saturating_mul(10))
     }
 
     /// Which tests are to run.
@@ -220,6 +233,11 @@ pub(crate) fn main(options: &Options, tests: &Tests) -> ExitCode {
     let mut keeper = None;
     for (index, (name, _)) in all().enumerate() {
         if !name.contains(&options.filter) {
+            continue;
+        }
+        if let Some(kernel) = share::of_another(name, options.kernel).filter(|_| !options.full) {
+            say(&format!("skipped {name}: of the usual run on {kernel}; `--full` has it on each"));
+            counts[2] += 1;
             continue;
         }
         let start = Instant::now();
@@ -351,6 +369,9 @@ fn run_process(options: &Options, index: usize) -> std::io::Result<(bool, String
     command.args(["--environment", &options.environment, "--only", &index.to_string()]);
     if let Some(seconds) = &options.storm {
         command.env(crate::storm::SECONDS, seconds);
+    }
+    if options.full {
+        command.env(FULL, "1");
     }
     let output = Path::new("/run/ringfence-test-output");
     let file = fs::File::create(output)?;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown|6.12-programs|6.12-system
-//!     [--filter TEXT] [--storm-seconds N]
+//!     [--filter TEXT] [--storm-seconds N] [--full]
 //! ```
 //!
 //! A line a test: `ok NAME`, `FAILED NAME: reason`, `skipped NAME: reason`; the last line counts
@@ -36,6 +36,7 @@ mod programs;
 mod ringfence;
 mod scope;
 mod service;
+mod share;
 mod shared;
 mod status;
 mod storm;
@@ -54,7 +55,7 @@ use ringfence_tests::catalogue::{NETWORK, Tried};
 /// What the program was started for.
 const USAGE: &str = "usage: ringfence-vm-tests --environment \
                      6.1|6.12|7|6.12-lockdown|6.12-programs|6.12-system [--filter TEXT] \
-                     [--storm-seconds N]";
+                     [--storm-seconds N] [--full]";
 
 fn main() -> ExitCode {
     let arguments: Vec<Vec<u8>> =
@@ -112,7 +113,7 @@ fn tests() -> harness::Tests {
         elsewhere::TESTS,
         faults::TESTS,
         container::TESTS,
-        &[CITED],
+        &[CITED, share::KNOWN],
         &names::tests(),
         shared::TESTS,
         status::TESTS,

@@ -32,6 +32,8 @@ cargo xtask test [OPTION]…
   --host-only       no virtual machines
   --filter TEXT     only tests whose name contains TEXT
   --no-lint         no cargo fmt, clippy, cargo-deny
+  --full            on each kernel also the tests of minutes that one has for all in a usual run,
+                    and each as often as is promised: hours
 
 The last line is `ringfence: N passed, N failed, N skipped`. The exit code is 0 only when nothing
 failed and each virtual machine ran to its verdict.
@@ -79,11 +81,13 @@ struct Selection {
     environments: Vec<Environment>,
     filter: Option<String>,
     lint: bool,
+    full: bool,
 }
 
 /// `cargo xtask test`
 pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<ExitCode> {
-    let mut selection = Selection { environments: ENVIRONMENTS.to_vec(), filter: None, lint: true };
+    let mut selection =
+        Selection { environments: ENVIRONMENTS.to_vec(), filter: None, lint: true, full: false };
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("kernel") => {
@@ -97,6 +101,7 @@ pub(crate) fn main(mut arguments: lexopt::Parser) -> Result<ExitCode> {
             Long("host-only") => selection.environments.clear(),
             Long("filter") => selection.filter = Some(arguments.value()?.string()?),
             Long("no-lint") => selection.lint = false,
+            Long("full") => selection.full = true,
             Long("help") => {
                 print!("{USAGE}");
                 return Ok(ExitCode::SUCCESS);
@@ -207,6 +212,9 @@ fn in_machine(
     if let Some(filter) = &selection.filter {
         command.extend(["--filter", filter]);
     }
+    if selection.full {
+        command.push("--full");
+    }
     let command = command.into_iter().map(Into::into).collect();
     let mut machine = Machine::new(environment.series, command);
     machine.lockdown = environment.lockdown;
@@ -214,9 +222,9 @@ fn in_machine(
     if environment.programs == Programs::Full {
         machine.memory = "3G".into();
     }
-    machine.limit = LIMIT;
+    machine.limit = if selection.full { 6 * LIMIT } else { LIMIT };
     // Some tests kill what they try again and again, on a processor that is an emulated one.
-    machine.silence = Duration::from_secs(900);
+    machine.silence = if selection.full { machine.limit } else { Duration::from_secs(900) };
     machine.additions = products.additions();
     if environment.programs == Programs::System {
         machine.additions.push((package::deb(&products.ringfence)?, "/srv/ringfence.deb".into()));

@@ -39,8 +39,10 @@ pub(super) fn under_load(context: &mut Context) -> Result<(), Failure> {
     stage.start()?;
     stage.wait()?;
     let group = stage.group("one")?;
+    // Many reloads beside a light load, or some beside a heavy one.
+    let pause = Duration::from_micros(times(8_000, 500).into());
     for _ in 0..4 {
-        stage.work("either", Some(&group), Duration::from_micros(500), 0)?;
+        stage.work("either", Some(&group), pause, 0)?;
     }
     let reloads = times(1000, 16);
     let begin = Instant::now();
