@@ -1,5 +1,6 @@
 //! The kernel side, as seen from user space: what the kernel offers, and the programs in it.
 
+mod attach;
 pub(crate) mod btf;
 mod handover;
 pub(crate) mod hooks;

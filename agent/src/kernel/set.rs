@@ -6,28 +6,21 @@
 //! the machine's lock ([`crate::scopes`]).
 
 use std::{
-    collections::HashSet,
     fs, io,
     os::fd::AsFd,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
-use aya::{
-    Ebpf, EbpfLoader, VerifierLogLevel,
-    maps::MapData,
-    programs::{
-        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSockAddr, FEntry, Iter, Lsm,
-        links::FdLink,
-    },
-};
+use anyhow::{Context as _, Result};
+use aya::{EbpfLoader, VerifierLogLevel, maps::MapData};
 use ringfence_common::{layout::kfunc, scope::MAX_SCOPES};
 use zerocopy::IntoBytes as _;
 
 use crate::scopes;
 
 use super::{
-    hooks::{Attachment, HOOKS, Hook},
+    attach::{self, Lack, Object},
+    hooks::{HOOKS, Hook},
     object, probe,
     settings::settings,
     sys::{self, NewMap},
@@ -117,11 +110,6 @@ impl Part {
     }
 }
 
-/// The kernel does not have a hook.
-#[derive(Debug, thiserror::Error)]
-#[error("this kernel has no such hook")]
-struct Lack;
-
 /// What this kernel cannot enforce for any policy, for want of hooks.
 ///
 /// # Errors
@@ -140,13 +128,6 @@ pub(crate) fn lacking() -> Result<Vec<String>> {
     let btf = probe::kernel_btf()?;
     let is_absent = |hook: &&&Hook| btf.function(&format!("bpf_lsm_{}", hook.name)).is_none();
     Ok(unseen.iter().filter(is_absent).map(|hook| hook.lack()).collect())
-}
-
-/// The object, ready to be loaded.
-struct Object {
-    programs: Ebpf,
-    /// Hooks that this kernel does not have.
-    lacks: HashSet<&'static str>,
 }
 
 /// A set of programs, loaded or not.
@@ -251,7 +232,7 @@ impl Set {
         for (part, hooks) in missing {
             let mut is_loaded = true;
             for hook in hooks {
-                let result = load_hook(&mut object, hook, &kernel, &self.folder);
+                let result = attach::load(&mut object, hook, &kernel, &self.folder);
                 let is_lack = result.as_ref().is_err_and(anyhow::Error::is::<Lack>);
                 is_loaded &= result.is_ok() || (is_lack && hook.is_dispensable());
                 tell(hook, result);
@@ -351,7 +332,7 @@ impl Set {
         let is_there = |hook: &Hook| links.join(hook.name).exists();
         fs::create_dir_all(&links).with_context(|| links.display().to_string())?;
         for hook in Part::Network.hooks().filter(|hook| !is_there(hook)) {
-            attach_cgroup(&self.folder.join(hook.name), hook, &cgroup)
+            attach::to_cgroup(&self.folder.join(hook.name), hook, &cgroup)
                 .and_then(|link| Ok(link.pin(links.join(hook.name))?))
                 .with_context(|| format!("attaching {}", hook.name))?;
         }
@@ -433,93 +414,6 @@ fn remove_folder(folder: &Path) -> io::Result<()> {
 /// Why the verifier refuses a program is for whoever writes it; to tell costs seconds.
 const fn verifier_log() -> VerifierLogLevel {
     if cfg!(debug_assertions) { VerifierLogLevel::DEBUG } else { VerifierLogLevel::DISABLE }
-}
-
-/// Loads the program of a hook, and pins it: attached, where it is for the whole machine.
-fn load_hook(
-    object: &mut Object,
-    hook: &Hook,
-    kernel: &aya::Btf,
-    folder: &Path,
-) -> Result<&'static str> {
-    let pin = folder.join(hook.name);
-    // Left by one that was killed meanwhile.
-    match fs::remove_file(&pin) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| pin.display().to_string());
-        }
-        _ => {}
-    }
-    if let Some(otherwise) = hook.otherwise.filter(|_| object.lacks.contains(hook.name)) {
-        return Ok(otherwise);
-    }
-    if object.lacks.contains(hook.name) {
-        return Err(Lack.into());
-    }
-    let program = object.programs.program_mut(hook.name).context("the object lacks the program")?;
-    match hook.attachment {
-        Attachment::SecurityModule => {
-            let program: &mut Lsm = program.try_into()?;
-            program.load(hook.name, kernel)?;
-            let link = program.attach()?;
-            let link: FdLink = program.take_link(link)?.into();
-            link.pin(&pin)?;
-        }
-        Attachment::Entry => {
-            let program: &mut FEntry = program.try_into()?;
-            program.load(hook.name, kernel)?;
-            let link = program.attach()?;
-            let link: FdLink = program.take_link(link)?.into();
-            link.pin(&pin)?;
-        }
-        Attachment::SocketAddress(_) => {
-            let program: &mut CgroupSockAddr = program.try_into()?;
-            program.load()?;
-            program.pin(&pin)?;
-        }
-        Attachment::TracePoint => {
-            let program: &mut BtfTracePoint = program.try_into()?;
-            program.load(hook.name, kernel)?;
-            let link = program.attach()?;
-            let link: FdLink = program.take_link(link)?.into();
-            link.pin(&pin)?;
-        }
-        Attachment::EveryTask => {
-            let program: &mut Iter = program.try_into()?;
-            program.load("task", kernel)?;
-            let link = program.attach()?;
-            let link: FdLink = program.take_link(link)?.try_into()?;
-            link.pin(&pin)?;
-        }
-        Attachment::Packet(_) => {
-            let program: &mut CgroupSkb = program.try_into()?;
-            program.load()?;
-            program.pin(&pin)?;
-        }
-    }
-    Ok("enforced")
-}
-
-/// Attaches the program that is pinned there to a hook of a control group.
-fn attach_cgroup(pin: &Path, hook: &Hook, cgroup: &impl AsFd) -> Result<FdLink> {
-    Ok(match hook.attachment {
-        Attachment::SecurityModule
-        | Attachment::TracePoint
-        | Attachment::Entry
-        | Attachment::EveryTask => {
-            bail!("it is no hook of a control group")
-        }
-        Attachment::SocketAddress(on) => {
-            let mut program = CgroupSockAddr::from_pin(pin, on)?;
-            let link = program.attach(cgroup, CgroupAttachMode::Single)?;
-            program.take_link(link)?.try_into()?
-        }
-        Attachment::Packet(way) => {
-            let mut program = CgroupSkb::from_pin(pin, way)?;
-            let link = program.attach(cgroup, way, CgroupAttachMode::Single)?;
-            program.take_link(link)?.try_into()?
-        }
-    })
 }
 
 #[cfg(test)]
