@@ -183,6 +183,14 @@ pub mod walk {
     pub const FORGET: u32 = 1;
 }
 
+/// Kinds of [`Starter`]s.
+pub mod starter {
+    /// A container runtime, or what starts one.
+    pub const RUNTIME: u32 = 1;
+    /// The service manager.
+    pub const MANAGER: u32 = 2;
+}
+
 /// A program that puts processes into cgroups and is not governed while it does: a container
 /// runtime, or the service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -26,7 +26,7 @@ use crate::{
 
 pub(crate) use connections::{connection, packet};
 pub(crate) use files::{is_by_baseline, is_touch, touch, touch_ungoverned};
-pub(crate) use processes::{begin_with, count_found, recount, take_child, uncount};
+pub(crate) use processes::{begin_with, recount, take_child, uncount};
 
 /// What scopes have used, by number.
 #[map]

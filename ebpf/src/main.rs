@@ -26,6 +26,7 @@ mod scope;
 mod scopes;
 mod server_name;
 mod serving;
+mod setup;
 mod table;
 mod unix;
 mod verdicts;

@@ -7,19 +7,16 @@
 //! agent has seen to it every hook looks.
 
 use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, task_struct},
+    bindings::task_struct,
     helpers::generated::bpf_get_current_task_btf,
     macros::{btf_tracepoint, map},
-    maps::{Array, HashMap},
+    maps::Array,
     programs::BtfTracePointContext,
 };
 use ringfence_common::{
     Image as _, Right, Verdict,
     files::{self, Walker},
-    scope::{
-        HELD, INFRASTRUCTURE, MAX_SELECTORS, MAX_STARTERS, Member, NOBODY, Notice, Starter, UNHELD,
-        notice, walk as walks,
-    },
+    scope::{HELD, MAX_SELECTORS, Member, NOBODY, Notice, UNHELD, notice, walk as walks},
 };
 
 use crate::{
@@ -27,14 +24,11 @@ use crate::{
     emit::{self, EACCES},
     kernel::{offset, read_u16, read_u32, read_u64, typed},
     path::{Ascent, Location, climb},
-    scope::{ATTACHED, IN_SETUP, LET_THROUGH, Place, TASKS, Task, has_storage, label},
+    scope::{ATTACHED, BY_RUNTIME, IN_SETUP, LET_THROUGH, Place, TASKS, Task, has_storage, label},
     scopes::{self, BY_CGROUP},
+    setup,
     table::{generation, repeat, table, walk},
 };
-
-/// The programs that put processes into control groups.
-#[map]
-static STARTERS: HashMap<Starter, u32> = HashMap::with_max_entries(MAX_STARTERS, BPF_F_NO_PREALLOC);
 
 /// The number of the scope that a rule of the table of selectors stands for; twice, for tables of
 /// even and of odd generation, so that one can be filled while the other is asked.
@@ -47,9 +41,6 @@ const PATH_BYTES: u32 = 1024;
 const INTO_CGROUP: u64 = 0x2_0000_0000;
 /// `PF_KTHREAD` (`linux/sched.h`).
 const KERNEL_THREAD: u32 = 0x0020_0000;
-/// The first letters of the name of the thread that sets a container up, where its program is a
-/// copy in memory that has no other name.
-const RUNC: u32 = u32::from_le_bytes(*b"runc");
 
 /// A walk along the path of a control group.
 struct Reading {
@@ -107,7 +98,7 @@ fn identifier(cgroup: u64) -> u64 {
 
 /// Tells the agent. What it is not told it finds out by looking at everything.
 #[inline(always)]
-fn tell(kind: u32, scope: u32, cgroup: u64, process: u32) {
+pub(crate) fn tell(kind: u32, scope: u32, cgroup: u64, process: u32) {
     let notice = Notice { kind, scope, cgroup, process, spare: 0 };
     if !emit::notice(&notice) {
         scopes::miss();
@@ -170,6 +161,10 @@ fn enter(task: *mut task_struct, cgroup: u64) {
 #[inline(always)]
 fn enter_place(task: *mut task_struct, place: Place) {
     if let Some(present) = TASKS.get(task) {
+        if present.scope == NOBODY {
+            // It executes a program just now, and will have no label if that selects no scope.
+            return unlabelled(place);
+        }
         // Selected by its program before, and now where the agent has put it.
         if present.cgroup == 0 && present.scope == place.scope {
             present.level = place.level;
@@ -178,9 +173,15 @@ fn enter_place(task: *mut task_struct, place: Place) {
         return;
     }
     if label(task, place).is_none() {
-        scopes::ask();
-        tell(notice::ASKED, place.scope, place.cgroup, 0);
+        unlabelled(place);
     }
+}
+
+/// Has every hook look for itself until a walk over all tasks has been here.
+#[inline(always)]
+fn unlabelled(place: Place) {
+    scopes::ask();
+    tell(notice::ASKED, place.scope, place.cgroup, 0);
 }
 
 /// The place of a control group that should be governed, and for which there was no room when it
@@ -212,8 +213,7 @@ pub fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
     }
     let signal = read_u64(task as u64 + offset!(task_signal));
     if ctx.arg::<u32>(3) & 0xff != 0 && read_u32(signal + offset!(signal_threads)) > 1 {
-        scopes::ask();
-        tell(notice::ASKED, place.scope, place.cgroup, 0);
+        unlabelled(place);
     }
     0
 }
@@ -237,8 +237,17 @@ pub fn task_newtask(ctx: BtfTracePointContext) -> i32 {
 /// What the kernel gives an iterator over tasks (`struct bpf_iter__task`).
 #[repr(C)]
 struct TaskIteration {
-    meta: *const u8,
+    meta: *const IterationMeta,
     task: *mut task_struct,
+}
+
+/// `struct bpf_iter_meta`, whose form is the same everywhere.
+#[repr(C)]
+struct IterationMeta {
+    file: u64,
+    session: u64,
+    /// How many came before.
+    number: u64,
 }
 
 /// An iterator over all tasks, which the agent runs by reading from it: labels what has none, or
@@ -252,6 +261,11 @@ extern "C" fn every_task(context: *mut TaskIteration) -> i32 {
         return 0;
     }
     let Some(watch) = scopes::watch() else { return 0 };
+    // SAFETY: the kernel gives a valid context.
+    if unsafe { (*(*context).meta).number } == 0 {
+        // The first of all that the agent sees is the machine's init.
+        setup::note_machine(task as u64);
+    }
     if watch.walk == walks::FORGET {
         if let Some(label) = TASKS.get(task)
             && label.scope == watch.target
@@ -272,7 +286,7 @@ extern "C" fn every_task(context: *mut TaskIteration) -> i32 {
         if scope != NOBODY {
             label.scope = scope;
             if scope != HELD && label.flags & LET_THROUGH != 0 {
-                label.flags &= !(IN_SETUP | LET_THROUGH);
+                label.flags &= !(IN_SETUP | LET_THROUGH | BY_RUNTIME);
             }
             budget::recount(label, task as u64);
             return 0;
@@ -305,32 +319,6 @@ fn follow(task: *mut task_struct) {
     }
 }
 
-/// Whether an inode is that of a program which puts processes into control groups.
-#[inline(always)]
-fn is_starter(inode: u64, task: u64) -> bool {
-    let superblock = read_u64(inode + offset!(inode_superblock));
-    let key = Starter {
-        device: read_u32(superblock + offset!(superblock_device)),
-        spare: 0,
-        inode: read_u64(inode + offset!(inode_number)),
-    };
-    STARTERS.get_ptr(&key).is_some()
-        || (read_u32(inode + offset!(inode_links)) == 0
-            && read_u32(task + offset!(task_name)) == RUNC)
-}
-
-/// Whether a task runs such a program. It comes from outside, and what it does until it executes
-/// another is the set-up of a container or service.
-#[inline(always)]
-pub(crate) fn runs_starter(task: u64) -> bool {
-    let mm = read_u64(task + offset!(task_mm));
-    if mm == 0 {
-        return false;
-    }
-    let file = read_u64(mm + offset!(mm_program));
-    file != 0 && is_starter(read_u64(file + offset!(file_inode)), task)
-}
-
 /// Looks at a program before it is judged: with it the set-up of a container or service ends, or a
 /// task that was not governed comes under a scope. 0, or what refuses it.
 #[inline(always)]
@@ -343,7 +331,7 @@ pub(crate) fn before_exec(file: u64) -> i32 {
         if task.flags & IN_SETUP == 0 {
             return 0;
         }
-        return end_of_setup(task, current as u64, file);
+        return setup::goes_on(task, current as u64, file);
     }
     match scopes::watch() {
         Some(watch) if watch.programs != 0 => by_program(current, file),
@@ -351,53 +339,14 @@ pub(crate) fn before_exec(file: u64) -> i32 {
     }
 }
 
-#[inline(never)]
-fn end_of_setup(task: &mut Task, current: u64, file: u64) -> i32 {
-    if is_starter(read_u64(file + offset!(file_inode)), current) {
-        return 0;
-    }
-    let process = read_u32(current + offset!(task_process));
-    // The agent may have learnt meanwhile what the control group is.
-    let scope = match BY_CGROUP.get_ptr(&task.cgroup) {
-        // SAFETY: the value lives as long as the program runs.
-        Some(member) => unsafe { (*member).scope },
-        None => task.scope,
-    };
-    tell(notice::STARTED, scope, task.cgroup, process);
-    match scope {
-        HELD if task.flags & LET_THROUGH != 0 || is_infrastructure(current) => {
-            task.flags |= LET_THROUGH;
-            return 0;
-        }
-        HELD => return -EACCES,
-        // It is known by now, and no scope is for it.
-        NOBODY => {
-            // SAFETY: the helper has no arguments and cannot fail.
-            TASKS.remove(unsafe { bpf_get_current_task_btf() });
-            return 0;
-        }
-        _ => {}
-    }
-    task.scope = scope;
-    task.flags &= !(IN_SETUP | LET_THROUGH);
-    budget::begin_with(task, current);
-    0
-}
-
-/// Whether a task is as good as root on the machine.
-#[inline(always)]
-fn is_infrastructure(task: u64) -> bool {
-    let cred = read_u64(task + offset!(task_cred));
-    let namespace = read_u64(cred + offset!(cred_namespace));
-    let capabilities = read_u64(cred + offset!(cred_capabilities));
-    namespace != 0
-        && read_u32(namespace + offset!(user_namespace_level)) == 0
-        && capabilities & INFRASTRUCTURE == INFRASTRUCTURE
-}
-
 /// Whether a program selects a scope: then the task is governed from here on.
 #[inline(never)]
 fn by_program(current: *mut task_struct, file: u64) -> i32 {
+    // The path means this file to the machine alone: whoever is root in a container could have it
+    // mean another, and leave the control group with the container's limits by it.
+    if !setup::is_of_machine(current as u64) {
+        return 0;
+    }
     let Some(image) = table(NOBODY) else { return 0 };
     let Some(task) = TASKS.get_or_create(current) else { return -EACCES };
     let location = Location::of_file(file);

@@ -41,6 +41,7 @@ pub(crate) mod magic {
     pub(crate) const SELINUX: u32 = 0xf97c_ff8c;
     pub(crate) const EFIVAR: u32 = 0xde5e_81e4;
     pub(crate) const BINFMT: u32 = 0x4249_4e4d;
+    pub(crate) const OVERLAY: u32 = 0x794c_7630;
 }
 
 /// A mount and a directory entry in it: `struct path`, as addresses.

@@ -18,9 +18,8 @@ use crate::{
     file::address,
     guard,
     kernel::{offset, typed},
-    membership,
     path::PathRoom,
-    scopes,
+    scopes, setup,
     table::{Table, generation, table},
     verdicts::Verdicts,
 };
@@ -36,6 +35,8 @@ pub(crate) const ATTACHED: u32 = 4;
 /// The set-up is over, and it is not known yet which scope the task belongs to: it is let through
 /// until it is.
 pub(crate) const LET_THROUGH: u32 = 8;
+/// It is a container runtime that sets up.
+pub(crate) const BY_RUNTIME: u32 = 16;
 
 /// Where a task belongs.
 #[derive(Clone, Copy)]
@@ -213,9 +214,7 @@ pub(crate) fn label(task: *mut task_struct, place: Place) -> Option<&'static mut
     let label = TASKS.get_or_create(task)?;
     label.cgroup = place.cgroup;
     label.level = place.level;
-    if membership::runs_starter(task as u64) {
-        label.flags = IN_SETUP;
-    }
+    label.flags |= setup::flags(task as u64);
     // SAFETY: the place is that of the number.
     unsafe { (&raw mut label.scope).write_volatile(place.scope) };
     budget::begin_with(label, task as u64);

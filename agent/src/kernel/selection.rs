@@ -165,7 +165,7 @@ impl Selection {
     /// # Errors
     ///
     /// When there are too many.
-    pub(crate) fn set_starters(&self, starters: &[Starter]) -> Result<()> {
+    pub(crate) fn set_starters(&self, starters: &[(Starter, u32)]) -> Result<()> {
         let mut known = Vec::new();
         let (mut last, mut key) = (None, [0; size_of::<Starter>()]);
         while known.len() < 1024
@@ -178,12 +178,12 @@ impl Selection {
             known.push(key);
             last = Some(key);
         }
-        for starter in starters {
-            sys::set(self.maps.starters.fd(), starter.as_bytes(), &1_u32.to_ne_bytes())
+        for (starter, kind) in starters {
+            sys::set(self.maps.starters.fd(), starter.as_bytes(), &kind.to_ne_bytes())
                 .context("the map of starters")?;
         }
         for key in known {
-            if !starters.iter().any(|starter| starter.as_bytes() == key) {
+            if !starters.iter().any(|(starter, _)| starter.as_bytes() == key) {
                 sys::remove(self.maps.starters.fd(), &key)?;
             }
         }

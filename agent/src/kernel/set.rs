@@ -43,6 +43,7 @@ pub(super) const MAPS: &[&str] = &[
     "SEQUENCES",
     "TOLD",
     "STARTERS",
+    "ROOT",
     "SELECTED",
     "LOST",
     "BUDGETS",

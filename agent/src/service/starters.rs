@@ -1,56 +1,81 @@
 //! The programs that put processes into control groups: what they do there before they execute
 //! something else is the set-up of a container or a service, and not its work.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-};
+use std::{fs::File, os::unix::fs::MetadataExt as _, path::Path};
 
-use ringfence_common::scope::{MAX_STARTERS, Starter};
+use ringfence_common::scope::{
+    MAX_STARTERS, Starter,
+    starter::{MANAGER, RUNTIME},
+};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::kernel::inode;
 
+/// The root of the machine, also where the agent is in a container that sees all processes.
+const MACHINE: &str = "/proc/1/root";
+
 /// Where such programs are, on the systems that are known.
-const KNOWN: &[&str] = &[
-    // The service manager: for a moment a new service is a copy of it.
-    "/proc/1/exe",
-    "/usr/lib/systemd/systemd",
-    "/lib/systemd/systemd",
-    "/usr/lib/systemd/systemd-executor",
-    "/lib/systemd/systemd-executor",
-    // Container runtimes and their helpers.
-    "/usr/bin/crun",
-    "/usr/local/bin/crun",
-    "/usr/sbin/runc",
-    "/usr/bin/runc",
-    "/usr/local/bin/runc",
-    "/usr/local/sbin/runc",
-    "/usr/bin/youki",
-    "/usr/bin/conmon",
-    "/usr/libexec/podman/conmon",
-    "/usr/bin/podman",
-    "/usr/bin/containerd-shim-runc-v2",
-    "/usr/local/bin/containerd-shim-runc-v2",
-    "/usr/bin/crio",
+const KNOWN: &[(u32, &[&str])] = &[
+    // For a moment a new service is a copy of the service manager.
+    (
+        MANAGER,
+        &[
+            "usr/lib/systemd/systemd",
+            "lib/systemd/systemd",
+            "usr/lib/systemd/systemd-executor",
+            "lib/systemd/systemd-executor",
+        ],
+    ),
+    // And what starts them.
+    (
+        RUNTIME,
+        &[
+            "usr/bin/crun",
+            "usr/local/bin/crun",
+            "usr/sbin/runc",
+            "usr/bin/runc",
+            "usr/local/bin/runc",
+            "usr/local/sbin/runc",
+            "usr/bin/youki",
+            "usr/bin/conmon",
+            "usr/libexec/podman/conmon",
+            "usr/bin/podman",
+            "usr/bin/containerd-shim-runc-v2",
+            "usr/local/bin/containerd-shim-runc-v2",
+            "usr/bin/crio",
+        ],
+    ),
 ];
 
-/// Those that are on this machine now. An upgrade replaces them, so that this is asked again.
-pub(super) fn present() -> Vec<Starter> {
-    let mut found: Vec<Starter> =
-        KNOWN.iter().filter_map(|program| starter(Path::new(program))).collect();
-    found.sort_by_key(|starter| (starter.device, starter.inode));
-    found.dedup();
+/// Those that are on this machine now, each with its kind. An upgrade replaces them, so that this is
+/// asked again.
+pub(super) fn present() -> Vec<(Starter, u32)> {
+    let root = File::open(MACHINE).or_else(|_| File::open("/"));
+    let below = |path: &str| {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        // As the machine itself would find it, whatever links are on the way.
+        let resolve = ResolveFlags::IN_ROOT;
+        let root = root.as_ref().ok()?;
+        rustix::fs::openat2(root, path, flags, Mode::empty(), resolve).ok().map(File::from)
+    };
+    let known = KNOWN.iter().flat_map(|(kind, paths)| paths.iter().map(|path| (*kind, *path)));
+    let mut found: Vec<(Starter, u32)> =
+        known.filter_map(|(kind, path)| Some((starter(&below(path)?)?, kind))).collect();
+    // Whatever it is, the machine's init is none that a user has a say in.
+    let init = File::open(Path::new("/proc/1/exe")).ok();
+    found.extend(init.as_ref().and_then(starter).map(|starter| (starter, MANAGER)));
+    found.sort_by_key(|(starter, kind)| (starter.device, starter.inode, *kind));
+    found.dedup_by_key(|(starter, _)| *starter);
     found.truncate(MAX_STARTERS as usize);
     found
 }
 
-fn starter(program: &Path) -> Option<Starter> {
+fn starter(program: &File) -> Option<Starter> {
+    let metadata = program.metadata().ok()?;
     // Whoever may write a starter would decide what is set-up.
-    let is_trusted = fs::metadata(program).is_ok_and(|file| {
-        use std::os::unix::fs::MetadataExt as _;
-        file.uid() == 0 && file.mode() & 0o022 == 0
-    });
-    let (device, inode) =
-        inode::kernel_numbers(&File::open(program).ok().filter(|_| is_trusted)?).ok()?;
+    if !metadata.is_file() || metadata.uid() != 0 || metadata.mode() & 0o022 != 0 {
+        return None;
+    }
+    let (device, inode) = inode::kernel_numbers(program).ok()?;
     Some(Starter { device, spare: 0, inode })
 }

@@ -31,7 +31,7 @@ pub(crate) fn begin_with(label: &mut Task, task: u64) {
 
 /// Counts a task that is found in a scope and was not born there, or not while it was counted.
 #[inline(always)]
-pub(crate) fn count_found(label: &mut Task, task: u64) {
+fn count_found(label: &mut Task, task: u64) {
     // One that sets a container up is not governed yet.
     if label.flags & scope::IN_SETUP == 0
         && is_on(label.scope, Kind::Processes)
