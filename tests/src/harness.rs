@@ -235,7 +235,8 @@ pub(crate) fn main(options: &Options, tests: &Tests) -> ExitCode {
         if !name.contains(&options.filter) {
             continue;
         }
-        if let Some(kernel) = share::of_another(name, options.kernel).filter(|_| !options.full) {
+        let is_shared = !options.full && options.purpose == Purpose::Kernel;
+        if let Some(kernel) = share::of_another(name, options.kernel).filter(|_| is_shared) {
             say(&format!("skipped {name}: of the usual run on {kernel}; `--full` has it on each"));
             counts[2] += 1;
             continue;

@@ -1,9 +1,14 @@
-//! Tests that take minutes on an emulated processor: in a usual run each kernel has its share of
-//! them, in a full one all. None of them is about what differs between kernels.
+//! What one kernel has for others, since an emulated processor is slow: in a usual run each has its
+//! share of the tests that take minutes, and none of these is about what differs between kernels; and
+//! 6.12 leaves some subjects to itself in its strictest mode. In a full run each has all.
 
 use ringfence_tests::catalogue::Kernel::{self, Linux6_1, Linux6_12, Linux7, Lockdown};
 
-use crate::harness::{Failure, Test, Tests};
+use crate::{
+    budgets,
+    harness::{Failure, Test, Tests},
+    names, service,
+};
 
 /// What each of them is called, and the kernel that has it in a usual run.
 const SHARES: &[(&str, Kernel)] = &[
@@ -19,8 +24,17 @@ const SHARES: &[(&str, Kernel)] = &[
 
 /// Whose it is in a usual run, if it is not this kernel's.
 pub(crate) fn of_another(name: &str, kernel: Kernel) -> Option<&'static str> {
-    let (_, whose) = SHARES.iter().find(|share| share.0 == name)?;
-    (*whose != kernel).then(|| whose.name())
+    let share = SHARES.iter().find(|share| share.0 == name).map(|share| share.1);
+    let whose = share.or_else(|| is_of_strictest(name).then_some(Lockdown))?;
+    let is_here = whose == kernel || (share.is_none() && kernel != Linux6_12);
+    (!is_here).then(|| whose.name())
+}
+
+/// Whether a test is of a subject that is the same where the kernel gives away less of itself.
+fn is_of_strictest(name: &str) -> bool {
+    let names = names::tests();
+    let subjects = names.iter().chain(budgets::TESTS).chain(service::TESTS);
+    subjects.into_iter().any(|test| test.0 == name)
 }
 
 /// A share of a test that is gone would be one that no kernel has.

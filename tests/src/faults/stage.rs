@@ -32,7 +32,7 @@ const GROUPS: &str = "/sys/fs/cgroup/rf-faults";
 /// The scope.
 pub(super) const SCOPE: &str = "faults";
 /// How long an agent may take to begin or to end.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A policy that forbids everything that a worker tries, but one file.
 pub(super) const POLICY: &str = r#"boundary: 1
