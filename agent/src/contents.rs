@@ -29,13 +29,27 @@ const ROUNDS: u32 = 4;
 /// Overlays: what is executed has other numbers than the file that holds the content.
 const OVERLAY: i64 = 0x794c_7630;
 
+/// What becomes of a file that has another content than the policy names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    /// Nothing is put in force.
+    Refused,
+    /// It is not executed, like one that is not there: whoever may replace it could else keep any
+    /// other policy from coming into force.
+    Left,
+}
+
 /// What the kernel is to know of the files that have the content which the policy names.
 ///
 /// # Errors
 ///
-/// When a file has another content, or its content cannot be told. What is wrong is told first,
-/// each with its rule's place. Where a rule only observes, that is a warning.
-pub(crate) fn measure(tables: &Tables, tell: &mut dyn FnMut(String)) -> Result<Vec<(Key, Pin)>> {
+/// When a file has another content, or its content cannot be told, and that is to be refused. What is
+/// wrong is told first, each with its rule's place. Where a rule only observes, that is a warning.
+pub(crate) fn measure(
+    tables: &Tables,
+    mismatch: Mismatch,
+    tell: &mut dyn FnMut(String),
+) -> Result<Vec<(Key, Pin)>> {
     let mut entries: Vec<(Key, Pin)> = Vec::new();
     let mut is_refused = false;
     for pin in &tables.pins {
@@ -55,8 +69,12 @@ pub(crate) fn measure(tables: &Tables, tell: &mut dyn FnMut(String)) -> Result<V
             Err(error) => {
                 let is_refusal = pin.refusal == Verdict::Deny;
                 let severity = if is_refusal { "error" } else { "warning" };
-                tell(format!("ringfence: {severity}: {place}: {path}: {error:#}"));
-                is_refused |= is_refusal;
+                let outcome = match mismatch {
+                    Mismatch::Left if is_refusal => ", and will not be executed",
+                    _ => "",
+                };
+                tell(format!("ringfence: {severity}: {place}: {path}: {error:#}{outcome}"));
+                is_refused |= is_refusal && mismatch == Mismatch::Refused;
             }
         }
     }

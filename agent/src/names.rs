@@ -169,6 +169,11 @@ impl Service {
         Ok(())
     }
 
+    /// Tells from now on of refused names that they do not exist, or that they are refused.
+    pub(crate) fn set_refusal(&self, as_nonexistent: bool) {
+        self.resolver.set_refusal(as_nonexistent);
+    }
+
     /// The kernel has not got them, and will not.
     pub(crate) fn abandon(&self) {
         self.installed.abandon();

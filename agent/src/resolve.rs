@@ -6,6 +6,7 @@ use std::{
     collections::HashSet,
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _},
+    thread,
 };
 
 use ringfence_policy::{
@@ -18,6 +19,8 @@ use ringfence_policy::{
 const HOSTS_FILE: &str = "/etc/hosts";
 /// Names of that file that are compared with the rules: more are a list of what to block.
 const MAX_NAMES: usize = 4_096;
+/// Names that are looked up at a time.
+const AT_A_TIME: usize = 32;
 
 /// The addresses that are known of names in rules, and the denied names that have none, with the
 /// places of their rules.
@@ -35,15 +38,22 @@ pub(crate) fn hosts(boundaries: &[Boundary]) -> (Resolved, Vec<(Place, String)>)
         in_file(&text, |name| patterns.iter().any(|pattern| matches_pattern(pattern, name)));
     let mut unknown = vec![];
     let rules = egress().flat_map(|egress| egress.rules.iter().map(|rule| (egress.mode, rule)));
-    for (mode, rule) in rules {
-        let Target::Host(name) = &rule.target else { continue };
-        if name.contains('*') || rule.effect == Effect::Allow {
-            continue;
+    let denied = rules.filter_map(|(mode, rule)| match &rule.target {
+        Target::Host(name) if !name.contains('*') && rule.effect != Effect::Allow => {
+            Some((mode, rule, name))
         }
-        let addresses = match resolved.get(name) {
-            Some(known) => known,
-            None => resolved.entry(name.clone()).or_insert_with(|| look_up(name)),
-        };
+        _ => None,
+    });
+    let denied: Vec<_> = denied.collect();
+    let mut asked: Vec<&str> = denied.iter().map(|(_, _, name)| name.as_str()).collect();
+    asked.retain(|name| !resolved.contains_key(*name));
+    asked.sort_unstable();
+    asked.dedup();
+    for names in asked.chunks(AT_A_TIME) {
+        resolved.extend(look_up_all(names));
+    }
+    for (mode, rule, name) in denied {
+        let addresses = resolved.entry(name.clone()).or_default();
         // Where nothing is refused, nothing is left open.
         if addresses.is_empty() && mode == Mode::Enforce {
             unknown.push((rule.place.clone(), name.clone()));
@@ -74,6 +84,19 @@ fn in_file(text: &str, is_asked: impl Fn(&str) -> bool) -> Resolved {
         }
     }
     resolved
+}
+
+/// Looks names up, all at a time: each may take as long as the system's resolver waits.
+fn look_up_all(names: &[&str]) -> Vec<(String, Vec<IpAddr>)> {
+    thread::scope(|scope| {
+        let ask = |name| thread::Builder::new().spawn_scoped(scope, move || look_up(name)).ok();
+        let asking: Vec<_> = names.iter().map(|name| (*name, ask(*name))).collect();
+        let found = |(name, thread): (&str, Option<thread::ScopedJoinHandle<'_, _>>)| {
+            let found = thread.map_or_else(|| Ok(look_up(name)), |thread| thread.join());
+            (name.to_owned(), found.unwrap_or_default())
+        };
+        asking.into_iter().map(found).collect()
+    })
 }
 
 fn look_up(name: &str) -> Vec<IpAddr> {

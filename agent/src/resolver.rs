@@ -22,7 +22,10 @@ mod upstream;
 
 use std::{
     net::SocketAddr,
-    sync::{PoisonError, RwLock},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -89,6 +92,8 @@ pub struct Resolver<S> {
     upstream: Upstream,
     pace: Pace,
     options: Options,
+    /// Whether who asks for a refused name is told that there is none.
+    as_nonexistent: AtomicBool,
 }
 
 /// What becomes of a question.
@@ -113,12 +118,18 @@ impl<S: Install + Tell> Resolver<S> {
         let servers = RwLock::new(servers.into());
         let upstream = Upstream { servers, one: options.one_server, all: options.all_servers };
         let pace = Pace::new(options.outstanding, options.names_per_minute);
-        Self { host, upstream, pace, options }
+        let as_nonexistent = options.refuse_as_nonexistent.into();
+        Self { host, upstream, pace, options, as_nonexistent }
     }
 
     /// Asks these servers from now on.
     pub fn set_servers(&self, servers: Vec<SocketAddr>) {
         *self.upstream.servers.write().unwrap_or_else(PoisonError::into_inner) = servers.into();
+    }
+
+    /// Tells from now on of refused names that they do not exist, or that they are refused.
+    pub fn set_refusal(&self, as_nonexistent: bool) {
+        self.as_nonexistent.store(as_nonexistent, Ordering::Relaxed);
     }
 
     /// What it was given to ask and to tell.
@@ -232,7 +243,8 @@ impl<S: Install + Tell> Resolver<S> {
             let before = told.query.host.strip_suffix(domain.as_str());
             before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
         };
-        let code = if self.options.refuse_as_nonexistent || self.options.search.iter().any(is_in) {
+        let as_nonexistent = self.as_nonexistent.load(Ordering::Relaxed);
+        let code = if as_nonexistent || self.options.search.iter().any(is_in) {
             ResponseCode::NXDomain
         } else {
             ResponseCode::Refused

@@ -197,14 +197,15 @@ impl Service {
         hierarchy: Hierarchy,
         containers: Option<Containers>,
     ) -> Result<(Self, aya::maps::RingBuf<aya::maps::MapData>)> {
+        // Before the file of today is there: the last that was written may be in yesterday's.
+        let log = Log::of(plan.configuration.events.as_ref());
         let sink = plan.configuration.events.as_ref().map(sink::open).transpose()?;
         let _machine = Ownership::of_machine()?;
         let set = Set::of_this_build(&scopes::sets(), plan.image_bytes())?;
         set.load(&Part::OF_AGENT)?;
         let board = Board::new(set.clone(), hierarchy.clone())?;
         let mut before = whole(Programs::of_service(&set)?)?;
-        let elsewhere = Elsewhere::beside(&set)?;
-        let log = Log::of(plan.configuration.events.as_ref());
+        let elsewhere = Elsewhere::beside(&set, &log)?;
         let mut begun = Vec::new();
         for prepared in plan.scopes {
             let name = &prepared.rule.name;
@@ -215,7 +216,7 @@ impl Service {
                     Left::Here(Box::new(programs), told)
                 }
                 None => match elsewhere.find(name) {
-                    Some(programs) => Left::Elsewhere(programs, log.told(name, programs)?),
+                    Some((programs, told)) => Left::Elsewhere(programs, told),
                     None => Left::Nothing,
                 },
             };
@@ -246,7 +247,7 @@ impl Service {
             this.selection.forget(programs.number())?;
             programs.vacate().with_context(|| format!("removing `{name}`"))?;
         }
-        elsewhere.end(&this.scopes, &log)?;
+        elsewhere.end(&this.scopes)?;
         // Counts those that have their labels from another set.
         this.selection.label_tasks()?;
         Programs::unload_idle(&this.set)?;

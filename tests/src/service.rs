@@ -4,6 +4,7 @@ mod agent;
 mod attacked;
 mod counted;
 pub(crate) mod inside;
+mod intruding;
 mod pods;
 
 use std::{
@@ -46,6 +47,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("budgets of the agent's scopes are counted through kills and reloads", counted::counted),
     ("processes are counted from the reload that brings their budget", counted::processes),
     ("what a process was allowed is asked anew under another policy", counted::anew),
+    ("a container that executes its runtime from its own root is governed", intruding::runtime),
+    ("a program in another root selects no scope by its path", intruding::same_path),
+    ("who executes something while coming under a scope is governed", intruding::executing),
+    ("a program that was replaced keeps no policy from coming into force", intruding::replaced),
     ("what the agent governed goes on when it ends, and is free after detach", end),
 ];
 
@@ -318,6 +323,14 @@ fn reload(context: &mut Context) -> Result<(), Failure> {
     let reloaded = agent.reload()?;
     ensure(reloaded.status.success(), || String::from_utf8_lossy(&reloaded.stdout).into_owned())?;
     must_be("the second policy", &inside(&group, &script)?, READ)?;
+    let configuration = agent.policy().with_file_name("agent.yaml");
+    let before = fs::read_to_string(&configuration)?;
+    fs::write(&configuration, before.replace("events: ", "events: /var/log/elsewhere/"))?;
+    let refused = agent.reload()?;
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    let is_told = said.contains("`events` is another place") && refused.status.code() == Some(1);
+    ensure(is_told, || format!("another log: {:?}: {said}", refused.status))?;
+    fs::write(&configuration, before)?;
     agent.write_policy(&format!("{free}fils: []\n"))?;
     let refused = agent.reload()?;
     let said = String::from_utf8_lossy(&refused.stdout).into_owned();

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     audit::{self, Audit},
     budgets::WallClock,
-    contents,
+    contents::{self, Mismatch},
     kernel::{programs::Loaded, ring::Ring, set},
     launch::{self, LaunchError},
     machine,
@@ -106,7 +106,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let policy = Arc::new(policy);
     let user = arguments.user.as_deref().map(user::find).transpose()?;
     machine::check("ringfence run …")?;
-    let contents = contents::measure(&policy.tables, &mut |line| tell!("{line}"))?;
+    let contents =
+        contents::measure(&policy.tables, Mismatch::Refused, &mut |line| tell!("{line}"))?;
     let sink = arguments.events.as_deref().map(audit::open_sink).transpose()?;
     clean_up_orphans()?;
 

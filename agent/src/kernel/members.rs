@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use super::{maps::Maps, set::Set, sys};
+use super::{maps::Maps, programs::Programs, set::Set, sys};
 
 /// Lists of processes that are read before it is given up.
 const MAX_ROUNDS: usize = 500;
@@ -96,6 +96,36 @@ pub(super) fn labelled(maps: &Maps) -> Result<Vec<(Pid, u32)>> {
         }
     }
     Ok(found)
+}
+
+impl Programs {
+    /// Whether a process is in the scope since its program selected it, and not yet in a control
+    /// group of the scope's.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub(crate) fn waits(&self, process: impl AsFd) -> Result<bool> {
+        let mut label = room(&self.maps)?;
+        let is_member = scope_of(&self.maps, process, &mut label) == Some(self.number);
+        // `Task` begins with the scope's number, flags and the control group's identifier.
+        Ok(is_member && label.get(8..16).is_some_and(|group| group.iter().all(|byte| *byte == 0)))
+    }
+
+    /// Every process of which that is true.
+    ///
+    /// # Errors
+    ///
+    /// When the map or `/proc` cannot be read.
+    pub(crate) fn waiting(&self) -> Result<Vec<Pid>> {
+        let of_scope =
+            labelled(&self.maps)?.into_iter().filter(|(_, number)| *number == self.number);
+        let waits = |process: &Pid| {
+            let handle = pidfd_open(*process, PidfdFlags::empty());
+            handle.is_ok_and(|handle| self.waits(&handle).unwrap_or(false))
+        };
+        Ok(of_scope.map(|(process, _)| process).filter(waits).collect())
+    }
 }
 
 impl Set {

@@ -114,8 +114,6 @@ impl Containers {
             named.or_else(|| role(Path::new(MACHINE), place.container))
         };
         Some(match self.rules.belongs(pod.as_deref(), role, by_path) {
-            // The kubelet makes these, often before there is a server to ask.
-            Belongs::Unknown(_) if pod.is_none() && place.pod.is_static() => Belongs::Nowhere,
             Belongs::Unknown(why) => Belongs::Unknown(format!(
                 "container {} of pod {}: {why}",
                 place.container, place.pod
@@ -125,14 +123,15 @@ impl Containers {
     }
 
     /// Notes that a container belongs nobody knows where, or that it is known; tells it once.
-    fn note(&self, id: u64, belongs: Option<&Belongs>) {
+    fn note(&self, found: &Found, belongs: Option<&Belongs>) {
+        let (id, is_static) = (found.id, is_static(found));
         let mut unknown = self.unknown.borrow_mut();
         let Some(Belongs::Unknown(why)) = belongs else {
             unknown.remove(&id);
             return;
         };
         if unknown.get(&id) != Some(why) {
-            let what = match self.rules.holds() {
+            let what = match self.rules.holds() && !is_static {
                 true => "nothing can be started in it until it is",
                 false => "it is not governed until it is",
             };
@@ -140,6 +139,17 @@ impl Containers {
             unknown.insert(id, why.clone());
         }
     }
+}
+
+/// Whether a control group is a static pod's: the kubelet makes these, often before there is a server
+/// to ask, so that they do not wait until they are known.
+pub(super) fn is_static(found: &Found) -> bool {
+    found.path.to_str().and_then(Place::of).is_some_and(|place| place.pod.is_static())
+}
+
+/// Whether a control group is that of a container: it stays in its scope when its pod's labels change.
+pub(super) fn is_container(found: &Found) -> bool {
+    found.path.to_str().and_then(Place::of).is_some()
 }
 
 impl Service {
@@ -150,12 +160,19 @@ impl Service {
             self.containers.as_ref().filter(|_| self.selectors.is_of_a_pod(found.bytes()));
         let Some(containers) = containers else { return by_path.map(Belongs::To) };
         let belongs = found.path.to_str().and_then(|path| containers.of(path, by_path));
-        containers.note(found.id, belongs.as_ref());
+        containers.note(found, belongs.as_ref());
         Some(match belongs {
             Some(Belongs::Nowhere) => self.above(found).map_or(Belongs::Nowhere, Belongs::To),
             None => by_path.or_else(|| self.above(found)).map_or(Belongs::Nowhere, Belongs::To),
             Some(belongs) => belongs,
         })
+    }
+
+    /// Notes that a container has its scope already, whatever its pod says by now.
+    pub(super) fn settle(&self, found: &Found) {
+        if let Some(containers) = &self.containers {
+            containers.note(found, None);
+        }
     }
 
     /// The scope of the next control group above that is selected.
@@ -168,7 +185,7 @@ impl Service {
     /// Finds the scope of a container whose control group was just made.
     pub(super) fn begin_container(&self, found: &Found, folder: &OwnedFd) -> Result<()> {
         match self.belongs(found) {
-            Some(Belongs::Unknown(_)) => Ok(()),
+            Some(Belongs::Unknown(_)) if !is_static(found) => Ok(()),
             Some(Belongs::To(scope)) => {
                 let Some(scope) = self.scopes.get(scope as usize) else { return Ok(()) };
                 // Those that are in it may have no label.
@@ -181,7 +198,7 @@ impl Service {
                 }
                 Ok(())
             }
-            Some(Belongs::Nowhere) | None => {
+            Some(Belongs::Nowhere | Belongs::Unknown(_)) | None => {
                 self.selection.set_member(found.id, NOBODY, found.level)?;
                 self.selection.label_tasks()
             }
@@ -190,7 +207,7 @@ impl Service {
 
     /// Has nothing started in a control group whose scope is not known, where nothing runs yet.
     pub(super) fn hold(&self, found: &Found) -> Result<()> {
-        let holds = self.containers.as_ref().is_some_and(Containers::holds);
+        let holds = self.containers.as_ref().is_some_and(Containers::holds) && !is_static(found);
         if holds && self.hierarchy.processes(&found.path).is_empty() {
             self.selection.set_member(found.id, HELD, found.level)?;
         }
@@ -215,8 +232,13 @@ impl Service {
             containers.unknown.borrow_mut().retain(is_there);
         }
         let pods = all.iter().filter(|found| self.selectors.is_of_a_pod(found.bytes()));
+        let numbers = self.numbers();
         let has_moved = |found: &Found| {
             let present = members.get(&found.id).copied().unwrap_or(NOBODY);
+            if is_container(found) && numbers.contains(&present) {
+                self.settle(found);
+                return false;
+            }
             match self.belongs(found) {
                 None | Some(Belongs::Unknown(_)) => false,
                 Some(Belongs::Nowhere) => present != NOBODY,
@@ -226,7 +248,7 @@ impl Service {
             }
         };
         // All are looked at, so that whoever waits is told why.
-        if pods.filter(|found| has_moved(found)).count() > 0 { self.arrange() } else { Ok(()) }
+        if pods.filter(|found| has_moved(found)).count() > 0 { self.arrange(false) } else { Ok(()) }
     }
 
     /// Tells of the source's troubles, and looks again at what is not known.

@@ -2,6 +2,7 @@
 //! what is in force now is, and then goes.
 
 use anyhow::{Context as _, Result};
+use ringfence_common::scope::Told;
 
 use super::{governed::Governed, log::Log};
 use crate::{
@@ -16,8 +17,9 @@ use crate::{
 /// Scopes of the agent by name.
 type Places = Vec<(String, Programs)>;
 
-/// Scopes of the agent in other sets than its own.
-pub(super) struct Elsewhere(Vec<(Set, Places)>);
+/// Scopes of the agent in other sets than its own, and how far their events were told: as it was
+/// before there is anything newer in the log.
+pub(super) struct Elsewhere(Vec<(Set, Vec<(String, Programs, Told)>)>);
 
 /// Those that were brought into force as a whole. The others govern nothing, and go.
 ///
@@ -42,22 +44,26 @@ impl Elsewhere {
     /// # Errors
     ///
     /// When a set cannot be read.
-    pub(super) fn beside(own: &Set) -> Result<Self> {
+    pub(super) fn beside(own: &Set, log: &Log) -> Result<Self> {
         let mut sets = Vec::new();
         for set in Set::all(&scopes::sets()) {
             if set.folder() != own.folder() {
                 // That of a version whose maps are others is told of by `ringfence status`.
                 let places = Programs::of_service(&set).unwrap_or_default();
-                sets.push((set, whole(places)?));
+                let told = |(name, programs): (String, Programs)| {
+                    let told = log.told(&name, &programs)?;
+                    Ok((name, programs, told))
+                };
+                sets.push((set, whole(places)?.into_iter().map(told).collect::<Result<_>>()?));
             }
         }
         Ok(Self(sets))
     }
 
-    /// The place of a scope.
-    pub(super) fn find(&self, name: &str) -> Option<&Programs> {
+    /// The place of a scope, and how far its events were told.
+    pub(super) fn find(&self, name: &str) -> Option<(&Programs, Told)> {
         let mut places = self.0.iter().flat_map(|(_, places)| places);
-        places.find(|(other, _)| other == name).map(|(_, programs)| programs)
+        places.find(|(other, ..)| other == name).map(|(_, programs, told)| (programs, *told))
     }
 
     /// Takes it out of force: what is in force now is attached beside it.
@@ -65,24 +71,22 @@ impl Elsewhere {
     /// # Errors
     ///
     /// When something cannot be removed: then it is in force still.
-    pub(super) fn end(self, scopes: &[Governed], log: &Log) -> Result<()> {
+    pub(super) fn end(self, scopes: &[Governed]) -> Result<()> {
         for (set, places) in self.0 {
             let was_served = !places.is_empty();
             let after = |name: &str| scopes.iter().find(|scope| scope.name == name);
             {
                 let pairs = places.iter();
-                let pairs = pairs.filter_map(|(name, before)| Some((before, after(name)?.place())));
+                let pairs =
+                    pairs.filter_map(|(name, before, _)| Some((before, after(name)?.place())));
                 let pairs: Vec<_> = pairs.collect();
                 let pairs: Vec<_> =
                     pairs.iter().map(|(before, after)| (*before, &**after)).collect();
                 Programs::label_as_before(&pairs)?;
             }
-            for (name, mut programs) in places {
+            for (name, mut programs, told) in places {
                 match after(&name) {
-                    Some(scope) => {
-                        let last = log.told(&name, &programs)?.last;
-                        scope.succeed(&mut programs, last)
-                    }
+                    Some(scope) => scope.succeed(&mut programs, told.last),
                     None => {
                         let mut selection = Selection::open(&set)?;
                         selection.stop()?;

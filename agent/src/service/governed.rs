@@ -3,7 +3,7 @@
 mod networks;
 mod view;
 
-use std::{cell::RefCell, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::HashSet, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use prometheus::Histogram;
@@ -20,7 +20,7 @@ use tokio::{
 use super::held;
 use crate::{
     audit::{Audit, Kind, Sink},
-    contents,
+    contents::{self, Mismatch},
     kernel::{
         programs::{Group, Loaded, Programs},
         ring::Ring,
@@ -62,7 +62,7 @@ impl Prepared {
         let terms = Terms { allow_degraded: rule.allow_degraded, lacking };
         let policy = policies::load(&rule.policies, rule.mode, terms, Some(protected), tell);
         let policy = policy.with_context(of)?;
-        let contents = contents::measure(&policy.tables, tell).with_context(of)?;
+        let contents = contents::measure(&policy.tables, Mismatch::Left, tell).with_context(of)?;
         Ok(Self { rule: rule.clone(), policy: Arc::new(policy), contents })
     }
 
@@ -101,6 +101,8 @@ pub(super) struct Governed {
     ports: Ports,
     /// Where else it has processes.
     networks: Networks,
+    /// Control groups that it had in the set of an agent before.
+    before: HashSet<u64>,
     /// Seconds that questions to resolvers took.
     durations: Histogram,
     task: AbortHandle,
@@ -130,6 +132,10 @@ impl Governed {
     ) -> Result<Self> {
         let Prepared { rule, policy, contents } = prepared;
         let is_adopted = matches!(left, Left::Here(..));
+        let before = match &left {
+            Left::Elsewhere(before, _) => before.groups()?.into_iter().map(|(id, _)| id).collect(),
+            _ => HashSet::new(),
+        };
         let sockets = names::is_needed(&policy.tables).then(Sockets::bind).transpose()?;
         let ports = sockets.as_ref().map_or_else(Ports::default, Sockets::ports);
         let loaded = loaded(&policy, &contents, ports);
@@ -188,6 +194,7 @@ impl Governed {
             told,
             ports,
             networks: Networks::default(),
+            before,
             durations,
             task,
         })
@@ -210,6 +217,12 @@ impl Governed {
     /// When the programs cannot be attached to it: its processes may not use the network then.
     pub(super) fn admit(&self, group: Group<'_>) -> Result<()> {
         self.programs.borrow().admit(group, loaded(&self.policy, &self.contents, self.ports))
+    }
+
+    /// Whether the scope had a control group in the set of an agent before: what is open there was
+    /// opened under it.
+    pub(super) fn had(&self, id: u64) -> bool {
+        self.before.contains(&id)
     }
 
     /// Tells what processes had open when they came under the scope, and ends connections that the
@@ -242,6 +255,9 @@ impl Governed {
         let Prepared { rule, policy, contents } = prepared;
         let is_same = policy.sha256 == self.policy.sha256 && contents == self.contents;
         self.rule = rule;
+        if let Some(resolver) = &*self.told.resolver.borrow() {
+            resolver.set_refusal(self.rule.unlisted_names == UnlistedNames::Nxdomain);
+        }
         if is_same {
             return Ok(false);
         }

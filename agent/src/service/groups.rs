@@ -10,11 +10,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use ringfence_common::scope::{HELD, LEVEL, MAX_SCOPES, NOBODY, Notice, UNHELD, notice as kinds};
 use ringfence_policy::configuration::{Subject, selectors};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use zerocopy::FromBytes as _;
 
 use super::{
     Service,
-    containers::{Belongs, Containers},
+    containers::{Belongs, Containers, is_container, is_static},
     governed::Governed,
     hierarchy::Found,
     starters,
@@ -61,11 +62,29 @@ impl Service {
         self.selection.select(&self.selectors.image, &numbers)?;
         let selects_programs = self.scopes.iter().any(selects_programs);
         self.selection.look_at_programs(selects_programs);
-        self.arrange()
+        self.arrange(true)
+    }
+
+    /// The numbers of the scopes.
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        self.scopes.iter().map(Governed::number).collect()
+    }
+
+    /// What is governed already, unless it is looked at anew, and by which scope.
+    fn settled(&self, anew: bool) -> Result<BTreeMap<u64, u32>> {
+        if anew {
+            return Ok(BTreeMap::new());
+        }
+        let numbers = self.numbers();
+        let members = self.selection.members()?.into_iter();
+        let members = members.filter(|(_, member)| numbers.contains(&member.scope));
+        Ok(members.map(|(id, member)| (id, member.scope)).collect())
     }
 
     /// Brings every control group under the scope that it should be under, and the tasks in it.
-    pub(super) fn arrange(&mut self) -> Result<()> {
+    /// Containers that are governed stay where they are, unless they are looked at anew: what a pod
+    /// says of itself may change by whoever is in it.
+    pub(super) fn arrange(&mut self, anew: bool) -> Result<()> {
         let (_, missed) = self.selection.asked();
         let mut wanted = BTreeMap::new();
         for scope in self.scopes.iter().filter(|scope| selects_programs(scope)) {
@@ -74,7 +93,13 @@ impl Service {
             wanted.insert(found.id, (scope.number(), found));
         }
         let (mut unknown, mut nowhere) = (BTreeMap::new(), BTreeSet::new());
+        let settled = self.settled(anew)?;
         for found in self.hierarchy.all() {
+            if let Some(number) = settled.get(&found.id).filter(|_| is_container(&found)) {
+                self.settle(&found);
+                wanted.insert(found.id, (*number, found));
+                continue;
+            }
             match self.belongs(&found) {
                 Some(Belongs::To(scope)) => {
                     if let Some(scope) = self.scopes.get(scope as usize) {
@@ -85,14 +110,19 @@ impl Service {
                     nowhere.insert(found.id);
                 }
                 Some(Belongs::Unknown(_)) => {
-                    unknown.insert(found.id, found);
+                    // What it was in the set of an agent before, it is.
+                    if let Some(scope) = self.scopes.iter().find(|scope| scope.had(found.id)) {
+                        wanted.insert(found.id, (scope.number(), found));
+                    } else {
+                        unknown.insert(found.id, found);
+                    }
                 }
                 None => {}
             }
         }
         // While it changes, every hook looks for itself.
         self.selection.ask();
-        let numbers: Vec<u32> = self.scopes.iter().map(Governed::number).collect();
+        let numbers = self.numbers();
         let mut idle = Vec::new();
         for (id, member) in self.selection.members()? {
             let is_run = member.scope < MAX_SCOPES
@@ -100,8 +130,10 @@ impl Service {
                 && !numbers.contains(&member.scope)
                 && self.selection.is_run(member.scope)?;
             // What was known once stays what it was.
-            let is_left = is_run || unknown.remove(&id).is_some();
-            let is_nowhere = nowhere.contains(&id);
+            let is_freed = |found: Found| member.scope == HELD && is_static(&found);
+            let stays_unknown = unknown.remove(&id).map(|found| !is_freed(found));
+            let is_left = is_run || stays_unknown == Some(true);
+            let is_nowhere = nowhere.contains(&id) || stays_unknown == Some(false);
             let target = wanted.get(&id).map(|(number, _)| *number);
             let target = target.or(is_nowhere.then_some(NOBODY));
             if is_left || target == Some(member.scope) {
@@ -134,7 +166,8 @@ impl Service {
         // Once they have their labels: what is opened from here on is judged.
         let is_new = |number: u32, found: &Found| present.get(&found.id) != Some(&number);
         for (number, found) in wanted.values().filter(|(number, found)| is_new(*number, found)) {
-            if let Some(scope) = self.scopes.iter().find(|scope| scope.number() == *number) {
+            let scope = self.scopes.iter().find(|scope| scope.number() == *number);
+            if let Some(scope) = scope.filter(|scope| !scope.had(found.id)) {
                 scope.look_through(&self.hierarchy.processes(&found.path));
             }
         }
@@ -195,23 +228,30 @@ impl Service {
     /// Moves a process whose program selected a scope into that scope's own control group, where
     /// its packets are judged.
     fn take_in(&self, notice: Notice) -> Result<()> {
-        let Some(scope) = self.scopes.iter().find(|scope| scope.number() == notice.scope) else {
-            return Ok(());
-        };
-        let home = cgroup::Cgroup::ensure(&scope.name)?;
-        match home.take_in(notice.process) {
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-            done => done.with_context(|| format!("moving process {}", notice.process)),
+        let scope = self.scopes.iter().find(|scope| scope.number() == notice.scope);
+        let process = i32::try_from(notice.process).ok().and_then(Pid::from_raw);
+        let (Some(scope), Some(process)) = (scope, process) else { return Ok(()) };
+        take_in(scope, process)
+    }
+
+    /// Moves those that no notice told of, or that were born before their parent was moved.
+    fn take_in_all(&self) -> Result<()> {
+        for scope in self.scopes.iter().filter(|scope| selects_programs(scope)) {
+            for process in scope.place().waiting()? {
+                take_in(scope, process)?;
+            }
         }
+        Ok(())
     }
 
     /// Looks for what no notice told of.
     pub(super) fn look_around(&mut self) {
         let (_, missed) = self.selection.asked();
-        let looked = if missed != self.missed { self.arrange() } else { self.see_to_tasks() };
+        let looked = if missed != self.missed { self.arrange(false) } else { self.see_to_tasks() };
         let networks = self.scopes.iter_mut().try_for_each(Governed::look_for_networks);
         let pods = self.look_after_pods();
-        for error in [looked, networks, pods].into_iter().filter_map(Result::err) {
+        let taken_in = self.take_in_all();
+        for error in [looked, taken_in, networks, pods].into_iter().filter_map(Result::err) {
             tell!("ringfence: {error:#}");
         }
     }
@@ -219,6 +259,19 @@ impl Service {
     fn see_to_tasks(&self) -> Result<()> {
         self.selection.set_starters(&starters::present())?;
         if self.selection.is_asked() { self.selection.label_tasks() } else { Ok(()) }
+    }
+}
+
+fn take_in(scope: &Governed, process: Pid) -> Result<()> {
+    // The number may be another process's by now, which nothing selected.
+    let Ok(handle) = pidfd_open(process, PidfdFlags::empty()) else { return Ok(()) };
+    if !scope.place().waits(&handle)? {
+        return Ok(());
+    }
+    let number = process.as_raw_nonzero().get().unsigned_abs();
+    match cgroup::Cgroup::ensure(&scope.name)?.take_in(number) {
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+        done => done.with_context(|| format!("moving process {number}")),
     }
 }
 

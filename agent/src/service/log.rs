@@ -24,12 +24,20 @@ const FIRST: u64 = 1 << 16;
 pub(super) struct Log(Option<PathBuf>);
 
 impl Log {
-    /// The log in the place that a configuration names.
+    /// The log in the place that a configuration names; what of its last line was not written to
+    /// its end is taken away.
     pub(super) fn of(events: Option<&Events>) -> Self {
-        Self(match events {
+        let newest = match events {
             Some(Events::Folder(folder)) => newest(folder),
             _ => None,
-        })
+        };
+        // Where that cannot be done, opening it for what comes next tells why.
+        if let Some(path) = &newest
+            && let Ok(mut file) = File::options().read(true).write(true).open(path)
+        {
+            let _ = mend(&mut file);
+        }
+        Self(newest)
     }
 
     /// How far the events of a scope are told: as it was noted, or further.

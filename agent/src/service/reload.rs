@@ -1,9 +1,11 @@
 //! Another configuration and other policies in place of those in force, as a whole or not at all.
 
+use std::pin::pin;
+
 use anyhow::{Result, bail};
 
 use super::{
-    Service,
+    ROUND, Service,
     containers::Containers,
     governed::{Governed, Left},
     metrics::{self, Outcome, Outcomes},
@@ -33,7 +35,16 @@ impl Service {
             });
             (plan, lines, outcomes)
         });
-        let (plan, mut lines, mut outcomes) = match read.await {
+        let mut read = pin!(read);
+        let mut rounds = tokio::time::interval(ROUND);
+        let read = loop {
+            tokio::select! {
+                read = &mut read => break read,
+                // Name servers may keep it waiting for long.
+                _ = rounds.tick() => notify::alive(),
+            }
+        };
+        let (plan, mut lines, mut outcomes) = match read {
             Ok(read) => read,
             Err(error) => (Err(error.into()), Vec::new(), Outcomes::new()),
         };
@@ -76,6 +87,17 @@ impl Service {
                     "scope `{}` needs more room than the {room} bytes that were set aside: \
                      restart the agent, nothing is ungoverned meanwhile",
                     prepared.rule.name
+                );
+            }
+        }
+        for (field, is_other) in [
+            ("events", configuration.events != self.configuration.events),
+            ("control", configuration.control != self.configuration.control),
+        ] {
+            if is_other {
+                bail!(
+                    "`{field}` is another place now: restart the agent, nothing is ungoverned \
+                     meanwhile"
                 );
             }
         }
