@@ -226,6 +226,7 @@ fn until_connected(group: &Group, connect: &str) -> Result<(), Failure> {
 const HOLDING: &str = "import socket, sys
 secret = open(sys.argv[1])
 connection = socket.create_connection(('10.77.0.1', int(sys.argv[2])), 5)
+connection.settimeout(600)
 print('connected', flush=True)
 try:
     print('more' if connection.recv(1) else 'end', flush=True)
