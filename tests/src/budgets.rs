@@ -63,7 +63,9 @@ fn expect(ended: &Ended, count: u64) -> Result<(), Failure> {
 /// was refused was refused for it.
 fn told(ended: &Ended, kind: &str, limit: u64, action: &str) -> Result<(), Failure> {
     let of_kind = |event: &&Value| event["object"]["budget"] == kind;
-    let marks: Vec<&Value> = ended.with_verdict("allow").into_iter().filter(of_kind).collect();
+    let mut marks: Vec<&Value> = ended.with_verdict("allow").into_iter().filter(of_kind).collect();
+    // Of acts at the same time the one that reaches the limit may be told first.
+    marks.sort_by_key(|event| event["object"]["used"].as_u64());
     let is_mark = |event: &Value, from: u64| {
         event["action"] == "budget"
             && event["reason"] == "budget_exceeded"

@@ -326,7 +326,8 @@ fn reload(context: &mut Context) -> Result<(), Failure> {
     must_be("the second policy", &inside(&group, &script)?, READ)?;
     let configuration = agent.policy().with_file_name("agent.yaml");
     let before = fs::read_to_string(&configuration)?;
-    fs::write(&configuration, before.replace("events: ", "events: /var/log/elsewhere/"))?;
+    let log = configuration.with_file_name("events").display().to_string();
+    fs::write(&configuration, before.replace(&log, "/var/log/elsewhere"))?;
     let refused = agent.reload()?;
     let said = String::from_utf8_lossy(&refused.stdout).into_owned();
     let is_told = said.contains("`events` is another place") && refused.status.code() == Some(1);

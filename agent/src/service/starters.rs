@@ -50,17 +50,10 @@ const KNOWN: &[(u32, &[&str])] = &[
 /// Those that are on this machine now, each with its kind. An upgrade replaces them, so that this is
 /// asked again.
 pub(super) fn present() -> Vec<(Starter, u32)> {
-    let root = File::open(MACHINE).or_else(|_| File::open("/"));
-    let below = |path: &str| {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        // As the machine itself would find it, whatever links are on the way.
-        let resolve = ResolveFlags::IN_ROOT;
-        let root = root.as_ref().ok()?;
-        rustix::fs::openat2(root, path, flags, Mode::empty(), resolve).ok().map(File::from)
-    };
+    let root = Root::open();
     let known = KNOWN.iter().flat_map(|(kind, paths)| paths.iter().map(|path| (*kind, *path)));
     let mut found: Vec<(Starter, u32)> =
-        known.filter_map(|(kind, path)| Some((starter(&below(path)?)?, kind))).collect();
+        known.filter_map(|(kind, path)| Some((starter(&root.file(path)?)?, kind))).collect();
     // Whatever it is, the machine's init is none that a user has a say in.
     let init = File::open(Path::new("/proc/1/exe")).ok();
     found.extend(init.as_ref().and_then(starter).map(|starter| (starter, MANAGER)));
@@ -68,6 +61,37 @@ pub(super) fn present() -> Vec<(Starter, u32)> {
     found.dedup_by_key(|(starter, _)| *starter);
     found.truncate(MAX_STARTERS as usize);
     found
+}
+
+/// Where the machine's programs are looked for.
+enum Root {
+    /// The agent's own root is the machine's.
+    Own,
+    /// The agent is in a container.
+    Other(File),
+}
+
+impl Root {
+    fn open() -> Self {
+        let numbers = |file: &File| file.metadata().map(|root| (root.dev(), root.ino())).ok();
+        match (File::open(MACHINE), File::open("/")) {
+            (Ok(machine), Ok(own)) if numbers(&machine) != numbers(&own) => Self::Other(machine),
+            _ => Self::Own,
+        }
+    }
+
+    /// Opens a file as the machine itself would find it, whatever links are on the way.
+    fn file(&self, path: &str) -> Option<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let opened = match self {
+            // Without openat2(2), which a unit with RestrictSUIDSGID= refuses.
+            Self::Own => rustix::fs::open(Path::new("/").join(path), flags, Mode::empty()),
+            Self::Other(root) => {
+                rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+            }
+        };
+        opened.ok().map(File::from)
+    }
 }
 
 fn starter(program: &File) -> Option<Starter> {
