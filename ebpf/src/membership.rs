@@ -333,6 +333,15 @@ pub(crate) fn before_exec(file: u64) -> i32 {
         }
         return setup::goes_on(task, current as u64, file);
     }
+    // From 7.0 on a tracepoint's program is left out where it interrupts itself: what was not told
+    // of a birth or a move is seen here.
+    let set = read_u64(current as u64 + offset!(task_cgroups));
+    enter(current, read_u64(set + offset!(set_cgroup)));
+    if has_storage(current)
+        && let Some(task) = TASKS.get(current)
+    {
+        return if task.flags & IN_SETUP == 0 { 0 } else { setup::goes_on(task, current as u64, file) };
+    }
     match scopes::watch() {
         Some(watch) if watch.programs != 0 => by_program(current, file),
         _ => 0,

@@ -50,6 +50,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a container that executes its runtime from its own root is governed", intruding::runtime),
     ("a program in another root selects no scope by its path", intruding::same_path),
     ("who executes something while coming under a scope is governed", intruding::executing),
+    ("what no hook told of is governed from the next program that it executes", intruding::untold),
     ("a program that was replaced keeps no policy from coming into force", intruding::replaced),
     ("what the agent governed goes on when it ends, and is free after detach", end),
 ];

@@ -169,6 +169,7 @@ pub(crate) const HOOKS: &[Hook] = &[
     },
     of(Part::Processes, lsm("task_free", "the budget of processes, where a fork fails")),
     point(Part::Processes, "sched_process_exit", "the budget of processes"),
+    point(Part::Processes, "sched_process_free", "the budget of processes, as a second chance"),
     Hook {
         attachment: Attachment::Entry,
         ..of(Part::Output, lsm("rw_verify_area", "the budget of bytes written"))

@@ -17,9 +17,12 @@ use crate::{
 /// Scopes of the agent by name.
 type Places = Vec<(String, Programs)>;
 
-/// Scopes of the agent in other sets than its own, and how far their events were told: as it was
-/// before there is anything newer in the log.
-pub(super) struct Elsewhere(Vec<(Set, Vec<(String, Programs, Told)>)>);
+/// Scopes of the agent in other sets than its own; how far their events were told is as it was before
+/// there is anything newer in the log.
+pub(super) struct Elsewhere(Vec<(Set, Vec<Place>)>);
+
+/// A scope by its name, and how far its events were told.
+type Place = (String, Programs, Told);
 
 /// Those that were brought into force as a whole. The others govern nothing, and go.
 ///

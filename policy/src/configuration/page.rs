@@ -36,6 +36,13 @@ const RULES: &str = "\
   wide that it would take one of them, or every service in `/system.slice`, is an error.
 - **Networks.** Names are looked up in whatever network namespaces the processes of a scope have, as
   those of containers, by the name servers of the agent: [resolver.md](resolver.md).
+- **Programs.** A program selects by its path on the machine: not in a container, whose root is
+  another, since its files are what it says. The process goes to a control group `/ringfence/NAME`,
+  and so out of the limits of the one before.
+- **Programs with a digest.** One that is replaced is not executed any more, and keeps neither a
+  reload nor a start from putting the policies in force: it is told.
+- **What a reload does not change.** `events` and `control`: a reload that names other places is
+  refused.
 - **Paths.** Files of policies, `pods.policies` and the file of `pods.source` are relative to the
   folder of the configuration. `events`, `control` and `metrics` must be absolute.
 - **Pods.** Which pod a container is of stands in the name of its control group, which the kubelet
@@ -48,7 +55,9 @@ const RULES: &str = "\
   a privileged container, since the agent may be one, and the cluster's network. Both are governed
   once they are known to be selected. Containers that run already when the agent first starts, and
   are not known, go on, and it is told.
-- **Pods that are gone.** What was governed stays governed until its control group is gone.
+- **Pods that are gone, or change.** What was governed stays governed until its control group is
+  gone, and in its scope when its pod's labels or annotations change: whoever is in it might change
+  them. A reload looks at them anew.
 - **Metrics.** What is served, and where probes ask: [metrics.md](metrics.md).
 ";
 

@@ -168,6 +168,7 @@ pub(super) fn processes(context: &mut Context) -> Result<(), Failure> {
     agent.start()?;
     until_processes(1)?;
     must_be("the next agent", &inside(&group, &fork)?, "14\n")?;
+    until_processes(1)?;
     reload(&agent, &policy("processes: 30"))?;
     must_be("with a higher limit", &inside(&group, &fork)?, "24\n")?;
     reload(&agent, &policy(""))?;

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::fd::AsRawFd as _,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -14,7 +15,10 @@ use super::{
     agent::{Agent, Group},
     must_be, policy, script,
 };
-use crate::harness::{Context, Failure, ensure};
+use crate::{
+    harness::{Context, Failure, ensure},
+    sys,
+};
 
 /// What a runtime does: into the control group, a root of its own, and there what comes last.
 const RUNTIME_SCRIPT: &str = r#"
@@ -182,5 +186,35 @@ pub(super) fn replaced(context: &mut Context) -> Result<(), Failure> {
     agent.stop()?;
     agent.start()?;
     must_be("after a restart", &super::inside(&group, &run)?, "not run\n")?;
+    agent.stop()
+}
+
+/// What tells of a birth and of a move is gone, as where the kernel leaves it out because it
+/// interrupts itself.
+pub(super) fn untold(context: &mut Context) -> Result<(), Failure> {
+    let script = script(context)?;
+    let group = Group::make("/rf-service/untold")?;
+    let out = context.folder.join("born");
+    let line = format!("({script}) > {}", out.display());
+    let born = || -> Result<String, Failure> {
+        let folder = fs::File::open(&group.0)?;
+        sys::born_into(folder.as_raw_fd(), &["/bin/sh", "-c", &line])?;
+        Ok(fs::read_to_string(&out)?)
+    };
+    must_be("ungoverned", &born()?, READ)?;
+    let mut agent = Agent::prepare(context, SELECTORS, &policy(context, ""))?;
+    agent.start()?;
+    agent.kill()?;
+    for set in fs::read_dir("/sys/fs/bpf/ringfence")?.flatten() {
+        for pin in ["task_newtask", "cgroup_attach_task"] {
+            let _ = fs::remove_file(set.path().join(pin));
+        }
+    }
+    must_be("born there", &born()?, REFUSED)?;
+    let moved = super::Waiting::start(&script)?;
+    group.take(moved.0.id())?;
+    must_be("moved there", &moved.go()?, REFUSED)?;
+    agent.start()?;
+    must_be("by the next agent", &born()?, REFUSED)?;
     agent.stop()
 }
