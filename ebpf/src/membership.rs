@@ -340,7 +340,11 @@ pub(crate) fn before_exec(file: u64) -> i32 {
     if has_storage(current)
         && let Some(task) = TASKS.get(current)
     {
-        return if task.flags & IN_SETUP == 0 { 0 } else { setup::goes_on(task, current as u64, file) };
+        return if task.flags & IN_SETUP == 0 {
+            0
+        } else {
+            setup::goes_on(task, current as u64, file)
+        };
     }
     match scopes::watch() {
         Some(watch) if watch.programs != 0 => by_program(current, file),
