@@ -231,8 +231,14 @@ impl Stage {
                 format!("the control fails: {act:?}, {count:?}")
             })?;
         }
-        let accepted = self.accepted.swap(0, Ordering::SeqCst);
-        ensure(!acts.contains(&Act::Connect) || accepted > 0, || "nobody connects".into())?;
+        // Who connected does not wait until the server took the connection.
+        let made = self.tally.all(Act::Connect).successes;
+        let start = Instant::now();
+        while self.accepted.load(Ordering::SeqCst) < made {
+            ensure(start.elapsed() < PATIENCE, || "the server takes no connections".into())?;
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.accepted.store(0, Ordering::SeqCst);
         self.tally.clear();
         Ok(())
     }
