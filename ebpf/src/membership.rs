@@ -24,7 +24,10 @@ use crate::{
     emit::{self, EACCES},
     kernel::{offset, read_u16, read_u32, read_u64, typed},
     path::{Ascent, Location, climb},
-    scope::{ATTACHED, BY_RUNTIME, IN_SETUP, LET_THROUGH, Place, TASKS, Task, has_storage, label},
+    scope::{
+        ATTACHED, BY_RUNTIME, IN_SETUP, LET_THROUGH, Place, TASKS, Task, has_storage, label,
+        labelled,
+    },
     scopes::{self, BY_CGROUP},
     setup,
     table::{generation, repeat, table, walk},
@@ -149,7 +152,9 @@ pub fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
 
 /// Gives a task the label of the scope that its control group is of, unless it has one.
 #[inline(always)]
-fn enter(task: *mut task_struct, cgroup: u64) {
+fn enter(task: *mut task_struct) {
+    let set = read_u64(task as u64 + offset!(task_cgroups));
+    let cgroup = read_u64(set + offset!(set_cgroup));
     if read_u32(task as u64 + offset!(task_flags)) & KERNEL_THREAD != 0 {
         return;
     }
@@ -229,8 +234,7 @@ pub fn task_newtask(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     let task: *mut task_struct = ctx.arg(0);
-    let set = read_u64(task as u64 + offset!(task_cgroups));
-    enter(task, read_u64(set + offset!(set_cgroup)));
+    enter(task);
     0
 }
 
@@ -293,8 +297,7 @@ extern "C" fn every_task(context: *mut TaskIteration) -> i32 {
         }
         TASKS.remove(task);
     }
-    let set = read_u64(task as u64 + offset!(task_cgroups));
-    enter(task, read_u64(set + offset!(set_cgroup)));
+    enter(task);
     follow(task);
     if let Some(label) = TASKS.get(task) {
         budget::recount(label, task as u64);
@@ -325,26 +328,18 @@ fn follow(task: *mut task_struct) {
 pub(crate) fn before_exec(file: u64) -> i32 {
     // SAFETY: the helper has no arguments and cannot fail.
     let current = unsafe { bpf_get_current_task_btf() };
-    if has_storage(current)
-        && let Some(task) = TASKS.get(current)
-    {
+    let found = labelled().or_else(|| {
+        // From 7.0 on a tracepoint's program is left out where it interrupts itself: what was not
+        // told of a birth or a move is seen here, unless nothing selects any more.
+        table(NOBODY)?;
+        enter(current);
+        labelled()
+    });
+    if let Some(task) = found {
         if task.flags & IN_SETUP == 0 {
             return 0;
         }
         return setup::goes_on(task, current as u64, file);
-    }
-    // From 7.0 on a tracepoint's program is left out where it interrupts itself: what was not told
-    // of a birth or a move is seen here.
-    let set = read_u64(current as u64 + offset!(task_cgroups));
-    enter(current, read_u64(set + offset!(set_cgroup)));
-    if has_storage(current)
-        && let Some(task) = TASKS.get(current)
-    {
-        return if task.flags & IN_SETUP == 0 {
-            0
-        } else {
-            setup::goes_on(task, current as u64, file)
-        };
     }
     match scopes::watch() {
         Some(watch) if watch.programs != 0 => by_program(current, file),

@@ -19,10 +19,10 @@ type Places = Vec<(String, Programs)>;
 
 /// Scopes of the agent in other sets than its own; how far their events were told is as it was before
 /// there is anything newer in the log.
-pub(super) struct Elsewhere(Vec<(Set, Vec<Place>)>);
+pub(super) struct Elsewhere(Vec<(Set, Vec<Left>)>);
 
-/// A scope by its name, and how far its events were told.
-type Place = (String, Programs, Told);
+/// A scope that was left in force, by its name, and how far its events were told.
+type Left = (String, Programs, Told);
 
 /// Those that were brought into force as a whole. The others govern nothing, and go.
 ///
