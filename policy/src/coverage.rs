@@ -109,6 +109,7 @@ const BUDGETS: &[&str] = &[
     "task_alloc",
     "task_free",
     "sched_process_exit",
+    "sched_process_free",
     "rw_verify_area",
     "file_permission",
 ];
