@@ -33,7 +33,9 @@ pub(crate) fn main(arguments: &[Vec<u8>]) -> ExitCode {
         ["open", folder, files] => open(folder, number(files)),
         ["write", folder, times] => write(folder, number(times)),
         ["fork", times] => fork(number(times)),
-        ["fork-again", times, rounds] => fork_again(number(times), number(rounds)),
+        ["fork-again", times, rounds, tries] => {
+            fork_again(number(times), number(rounds), number(tries))
+        }
         ["fail-forks", times] => {
             let refused = (0..200).filter(|_| fail_fork()).count();
             if refused == 200 { fork(number(times)) } else { 0 }
@@ -52,18 +54,18 @@ pub(crate) fn main(arguments: &[Vec<u8>]) -> ExitCode {
 }
 
 /// Forks as often in each round, and says what came of the last: as much as of the first, unless
-/// places are lost or made. What gives one back may come a moment late.
-fn fork_again(times: usize, rounds: usize) -> u64 {
+/// places are lost or made. A round may need several tries where one is given back a moment late.
+fn fork_again(times: usize, rounds: usize, tries: usize) -> u64 {
     let first = fork(times);
     for _ in 1..rounds {
-        let mut tries = (0..200).map(|_| {
+        let mut all = (0..tries).map(|_| {
             let again = fork(times);
             if again < first {
                 thread::sleep(Duration::from_millis(50));
             }
             again
         });
-        let again = tries.find(|again| *again >= first).unwrap_or(0);
+        let again = all.find(|again| *again >= first).unwrap_or(0);
         if again != first {
             return again;
         }

@@ -207,13 +207,16 @@ pub(super) fn untold(context: &mut Context) -> Result<(), Failure> {
     agent.kill()?;
     for set in fs::read_dir("/sys/fs/bpf/ringfence")?.flatten() {
         for pin in ["task_newtask", "cgroup_attach_task"] {
-            let _ = fs::remove_file(set.path().join(pin));
+            fs::remove_file(set.path().join(pin))?;
         }
     }
+    // The control: by what the shell does itself the move goes unnoticed.
+    let secret = context.room.join("secret");
+    let own = format!("{{ read line < {}; }} && echo unnoticed; {script}", secret.display());
     must_be("born there", &born()?, REFUSED)?;
-    let moved = super::Waiting::start(&script)?;
+    let moved = super::Waiting::start(&own)?;
     group.take(moved.0.id())?;
-    must_be("moved there", &moved.go()?, REFUSED)?;
+    must_be("moved there", &moved.go()?, &format!("unnoticed\n{REFUSED}"))?;
     agent.start()?;
     must_be("by the next agent", &born()?, REFUSED)?;
     agent.stop()
