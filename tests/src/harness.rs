@@ -57,7 +57,8 @@ pub(crate) struct Options {
     /// As `--environment` names it.
     environment: String,
     purpose: Purpose,
-    filter: String,
+    /// What the sentences of the tests that run contain, one of these; all run without any.
+    filters: Vec<String>,
     /// Set in the process that runs one test.
     only: Option<usize>,
     /// How long each storm lasts, in seconds.
@@ -81,7 +82,7 @@ impl Options {
             kernel: Kernel::Linux6_12,
             environment: String::new(),
             purpose: Purpose::Kernel,
-            filter: String::new(),
+            filters: Vec::new(),
             only: None,
             storm: None,
             full: std::env::var_os(FULL).is_some(),
@@ -105,7 +106,7 @@ impl Options {
                     };
                     options.environment = value;
                 }
-                "--filter" => options.filter = value,
+                "--filter" => options.filters.push(value),
                 // Of this process, and of those that run the tests.
                 "--storm-seconds" => options.storm = Some(value),
                 "--only" => options.only = value.parse().ok(),
@@ -232,7 +233,8 @@ pub(crate) fn main(options: &Options, tests: &Tests) -> ExitCode {
     let mut ended = BTreeMap::new();
     let mut keeper = None;
     for (index, (name, _)) in all().enumerate() {
-        if !name.contains(&options.filter) {
+        let is_meant = |filter: &String| name.contains(filter);
+        if !options.filters.is_empty() && !options.filters.iter().any(is_meant) {
             continue;
         }
         let is_shared = !options.full && options.purpose == Purpose::Kernel;

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! ringfence-vm-tests --environment 6.1|6.12|7|6.12-lockdown|6.12-programs|6.12-system
-//!     [--filter TEXT] [--storm-seconds N] [--full]
+//!     [--filter TEXT]... [--storm-seconds N] [--full]
 //! ```
 //!
 //! A line a test: `ok NAME`, `FAILED NAME: reason`, `skipped NAME: reason`; the last line counts
