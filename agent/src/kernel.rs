@@ -7,6 +7,7 @@ pub(crate) mod hooks;
 pub(crate) mod inode;
 pub(crate) mod maps;
 pub(crate) mod members;
+mod misses;
 pub(crate) mod object;
 mod places;
 pub(crate) mod probe;

@@ -77,8 +77,8 @@ struct Service {
     hierarchy: Hierarchy,
     scopes: Vec<Governed>,
     sink: Option<Sink>,
-    /// Notices that the kernel had no room for, as far as they were made good.
-    missed: u64,
+    /// Whether every control group is where it belongs, as far as is known.
+    is_arranged: bool,
     /// Reloads that have put something in force, and that have not.
     reloads: (u64, u64),
     /// Why the last reload has not.
@@ -234,7 +234,7 @@ impl Service {
             hierarchy,
             scopes: begun,
             sink,
-            missed: 0,
+            is_arranged: false,
             reloads: (0, 0),
             problem: None,
             containers,

@@ -162,8 +162,12 @@ pub struct Watch {
     /// The count of [`Self::asked`] up to which all tasks have theirs. While it is another, every
     /// hook looks at the cgroups of every task.
     pub done: u64,
-    /// Cgroups that should be governed and were not entered, for want of room.
+    /// Cgroups that should be governed and were not entered, for want of room, or that the agent
+    /// was not told of.
     pub missed: u64,
+    /// The count of [`Self::missed`] up to which the agent has entered all. While it is another,
+    /// what is moved into a cgroup without an entry is judged by that cgroup's path.
+    pub entered: u64,
     /// 1 when programs select scopes, so that each that is executed is looked at.
     pub programs: u32,
     /// What the walk over all tasks is to do: one of [`walk`].

@@ -193,12 +193,15 @@ fn unlabelled(place: Place) {
 /// was made.
 #[inline(always)]
 fn unlisted(cgroup: u64, path: u64) -> Option<Place> {
-    if scopes::watch()?.missed == 0 {
+    let watch = scopes::watch()?;
+    let id = identifier(cgroup);
+    // What has an entry is known, also to be nobody's.
+    if watch.missed == watch.entered || BY_CGROUP.get_ptr(&id).is_some() {
         return None;
     }
     let scope = by_path(path);
     let level = read_u32(cgroup + offset!(cgroup_level));
-    (scope != NOBODY && scope != UNHELD).then(|| Place { scope, level, cgroup: identifier(cgroup) })
+    (scope != NOBODY && scope != UNHELD).then_some(Place { scope, level, cgroup: id })
 }
 
 /// `cgroup_attach_task(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool

@@ -18,6 +18,7 @@ mod worker;
 
 use crate::harness::{FULL, Test};
 
+pub(crate) use table::Full;
 pub(crate) use worker::main as worker;
 
 /// All of them.

@@ -1,19 +1,21 @@
 //! What the kernel knows of which tasks are governed: selectors, control groups, starters.
 
-use std::{mem::offset_of, sync::atomic::Ordering};
+use std::{cell::OnceCell, mem::offset_of, sync::atomic::Ordering};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{MapData, RingBuf};
 use ringfence_common::scope::{MAX_SELECTORS, Member, NOBODY, Starter, Watch, kind, walk};
 use zerocopy::IntoBytes as _;
 
-use super::{maps::Maps, set::Set, shared::Shared, sys};
+use super::{maps::Maps, misses::Misses, set::Set, shared::Shared, sys};
 
 /// The part of a set by which tasks come under scopes.
 pub(crate) struct Selection {
     set: Set,
     maps: Maps,
     watch: Shared,
+    /// Opened when first asked: what is ended may lack some programs.
+    misses: OnceCell<Misses>,
     /// Tables of selectors that were put in force.
     generation: u32,
 }
@@ -30,7 +32,7 @@ impl Selection {
         // Whatever was in force before is in one of the two banks.
         let generation = maps.generation(NOBODY)?.unwrap_or(0);
         let watch = Shared::open(maps.watch.fd(), size_of::<Watch>())?;
-        Ok(Self { set: set.clone(), maps, watch, generation })
+        Ok(Self { set: set.clone(), maps, watch, misses: OnceCell::new(), generation })
     }
 
     /// The ring of notices.
@@ -101,16 +103,46 @@ impl Selection {
         Ok(sys::remove(self.maps.by_cgroup.fd(), &id.to_ne_bytes())?)
     }
 
-    /// How often the programs asked that all tasks be looked at, or could not tell of something.
-    pub(crate) fn asked(&self) -> (u64, u64) {
-        let count = |offset| self.watch.long(offset).load(Ordering::Acquire);
-        (count(offset_of!(Watch, asked)), count(offset_of!(Watch, missed)))
+    /// How often something was asked.
+    fn asked(&self) -> u64 {
+        self.watch.long(offset_of!(Watch, asked)).load(Ordering::Acquire)
     }
 
-    /// Whether something was asked since the tasks were last looked at.
-    pub(crate) fn is_asked(&self) -> bool {
+    /// How many control groups were not entered, or told of.
+    pub(crate) fn missed(&self) -> u64 {
+        self.watch.long(offset_of!(Watch, missed)).load(Ordering::Acquire)
+    }
+
+    /// Whether some of these may not have been found yet.
+    pub(crate) fn is_behind(&self) -> bool {
+        let entered = self.watch.long(offset_of!(Watch, entered)).load(Ordering::Acquire);
+        self.missed() != entered
+    }
+
+    /// Notes that all are entered that had been missed when there were so many.
+    pub(crate) fn has_entered(&self, missed: u64) {
+        self.watch.long(offset_of!(Watch, entered)).store(missed, Ordering::Release);
+    }
+
+    /// Whether something was asked since the tasks were last looked at, or the kernel left out
+    /// since then who gives them their labels.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not tell what it left out.
+    pub(crate) fn is_asked(&self) -> Result<bool> {
         let done = self.watch.long(offset_of!(Watch, done)).load(Ordering::Acquire);
-        self.asked().0 != done
+        if self.asked() != done {
+            return Ok(true);
+        }
+        let misses = match self.misses.get() {
+            Some(misses) => misses,
+            None => {
+                let opened = Misses::open(self.set.folder())?;
+                self.misses.get_or_init(|| opened)
+            }
+        };
+        misses.are_new()
     }
 
     /// Whether a scope is that of a run.
@@ -139,7 +171,7 @@ impl Selection {
     ///
     /// When the tasks cannot be walked: the hooks go on looking.
     pub(crate) fn label_tasks(&self) -> Result<()> {
-        let (asked, _) = self.asked();
+        let asked = self.asked();
         self.watch.word(offset_of!(Watch, walk)).store(walk::LABEL, Ordering::Release);
         self.set.walk_tasks()?;
         self.watch.long(offset_of!(Watch, done)).store(asked, Ordering::Release);

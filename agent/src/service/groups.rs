@@ -85,7 +85,8 @@ impl Service {
     /// Containers that are governed stay where they are, unless they are looked at anew: what a pod
     /// says of itself may change by whoever is in it.
     pub(super) fn arrange(&mut self, anew: bool) -> Result<()> {
-        let (_, missed) = self.selection.asked();
+        self.is_arranged = false;
+        let missed = self.selection.missed();
         let mut wanted = BTreeMap::new();
         for scope in self.scopes.iter().filter(|scope| selects_programs(scope)) {
             let home = cgroup::Cgroup::ensure(&scope.name)?;
@@ -150,18 +151,17 @@ impl Service {
                 idle.push(id);
             }
         }
-        unknown.values().try_for_each(|found| self.hold(found))?;
         let present: BTreeMap<u64, u32> =
             self.selection.members()?.iter().map(|(id, member)| (*id, member.scope)).collect();
+        let held = unknown.values().map(|found| (found, self.hold(found)));
+        let admitted = wanted.values().map(|(number, found)| (found, self.admit(*number, found)));
         let mut is_whole = true;
-        for (number, found) in wanted.values() {
-            if let Err(error) = self.admit(*number, found) {
+        for (found, done) in held.chain(admitted) {
+            if let Err(error) = done {
                 is_whole = false;
                 tell!("ringfence: {}: {error:#}", found.path.display());
             }
         }
-        // What could not be brought under its scope is tried again.
-        self.missed = if is_whole { missed } else { missed.wrapping_sub(1) };
         self.selection.label_tasks()?;
         // Once they have their labels: what is opened from here on is judged.
         let is_new = |number: u32, found: &Found| present.get(&found.id) != Some(&number);
@@ -171,7 +171,13 @@ impl Service {
                 scope.look_through(&self.hierarchy.processes(&found.path));
             }
         }
-        idle.into_iter().try_for_each(|id| self.selection.remove_member(id))
+        idle.into_iter().try_for_each(|id| self.selection.remove_member(id))?;
+        // What could not be brought under its scope is tried again.
+        self.is_arranged = is_whole;
+        if is_whole {
+            self.selection.has_entered(missed);
+        }
+        Ok(())
     }
 
     fn admit(&self, number: u32, found: &Found) -> Result<()> {
@@ -246,8 +252,8 @@ impl Service {
 
     /// Looks for what no notice told of.
     pub(super) fn look_around(&mut self) {
-        let (_, missed) = self.selection.asked();
-        let looked = if missed != self.missed { self.arrange(false) } else { self.see_to_tasks() };
+        let is_behind = self.selection.is_behind() || !self.is_arranged;
+        let looked = if is_behind { self.arrange(false) } else { self.see_to_tasks() };
         let networks = self.scopes.iter_mut().try_for_each(Governed::look_for_networks);
         let pods = self.look_after_pods();
         let taken_in = self.take_in_all();
@@ -258,7 +264,7 @@ impl Service {
 
     fn see_to_tasks(&self) -> Result<()> {
         self.selection.set_starters(&starters::present())?;
-        if self.selection.is_asked() { self.selection.label_tasks() } else { Ok(()) }
+        if self.selection.is_asked()? { self.selection.label_tasks() } else { Ok(()) }
     }
 }
 

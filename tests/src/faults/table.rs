@@ -66,28 +66,46 @@ impl Table {
     }
 }
 
+/// Every table of control groups, full until this is dropped.
+pub(crate) struct Full(Vec<(Table, u32)>);
+
+impl Full {
+    /// Fills them.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or one that cannot be filled.
+    pub(crate) fn make() -> Result<Self, Failure> {
+        let mut this = Self(Vec::new());
+        for entry in fs::read_dir("/sys/fs/bpf/ringfence")?.flatten() {
+            let table = Table::open(&entry.path().join("BY_CGROUP"))?;
+            let count = table.fill();
+            this.0.push((table, count));
+        }
+        let is_filled = this.0.iter().any(|(_, count)| *count > MAX_MEMBERS / 2);
+        is_filled.then_some(this).ok_or_else(|| Failure::new("the table cannot be filled"))
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|(table, count)| table.empty(*count));
+    }
+}
+
 pub(super) fn without_room(context: &mut Context) -> Result<(), Failure> {
     let mut stage = Stage::set(context)?;
     stage.control("all", &Act::FORBIDDEN)?;
     stage.start()?;
     stage.wait()?;
     sys::kill(stage.agent(), SIGSTOP)?;
-    let mut filled = Vec::new();
-    for entry in fs::read_dir("/sys/fs/bpf/ringfence")?.flatten() {
-        let table = Table::open(&entry.path().join("BY_CGROUP"))?;
-        let count = table.fill();
-        filled.push((table, count));
-    }
-    let worked = filled.iter().any(|(_, count)| *count > MAX_MEMBERS / 2).then_some(());
-    let tried = worked.ok_or_else(|| Failure::new("the table cannot be filled")).and_then(|()| {
-        let group = stage.group("late")?;
-        stage.work("all", Some(&group), Duration::from_millis(5), 16)?;
-        stage.wait_for_workers()?;
-        stage.judge(&Act::FORBIDDEN)
-    });
-    filled.iter().for_each(|(table, count)| table.empty(*count));
+    let full = Full::make()?;
+    let group = stage.group("late")?;
+    stage.work("all", Some(&group), Duration::from_millis(5), 16)?;
+    stage.wait_for_workers()?;
+    stage.judge(&Act::FORBIDDEN)?;
+    drop(full);
     sys::kill(stage.agent(), SIGCONT)?;
-    tried?;
     // Now there is room, and the agent finds what was missed.
     let start = Instant::now();
     while !stage.governs("/rf-faults/late")? {

@@ -17,6 +17,7 @@ use super::{
     must_be, policy, script,
 };
 use crate::{
+    faults::Full,
     harness::{Context, Failure, ensure},
     ringfence::PROGRAM,
 };
@@ -208,6 +209,10 @@ pub(super) fn held(context: &mut Context) -> Result<(), Failure> {
     must_be("of no pod that is known", &start(1)?.1, "")?;
     must_be("of a pod that is known", &begin_known(&group(3, MAIN), &script)?.1, READ)?;
     ensure(agent.said().contains("its pod is not known"), || agent.said())?;
+    // Nor where there was no room to note it; and that is no reason to hold others for good.
+    let full = Full::make()?;
+    must_be("without room", &start(1)?.1, "")?;
+    drop(full);
     let (first, _) = start(1)?;
     let (second, _) = start(2)?;
     // Without an agent nothing starts that is not known; but what a cluster needs to start one.
