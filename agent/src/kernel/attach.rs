@@ -55,9 +55,9 @@ pub(super) fn load(
             let link: FdLink = program.take_link(link)?.into();
             link.pin(&pin)?;
         }
-        Attachment::Entry => {
+        Attachment::Entry(function) => {
             let program: &mut FEntry = program.try_into()?;
-            program.load(hook.name, kernel)?;
+            program.load(function, kernel)?;
             let link = program.attach()?;
             let link: FdLink = program.take_link(link)?.into();
             link.pin(&pin)?;
@@ -95,7 +95,7 @@ pub(super) fn to_cgroup(pin: &Path, hook: &Hook, cgroup: &impl AsFd) -> Result<F
     Ok(match hook.attachment {
         Attachment::SecurityModule
         | Attachment::TracePoint
-        | Attachment::Entry
+        | Attachment::Entry(_)
         | Attachment::EveryTask => {
             bail!("it is no hook of a control group")
         }

@@ -15,8 +15,8 @@ pub(crate) enum Attachment {
     Packet(Way),
     /// To a tracepoint, whose arguments the verifier knows the types of, for the whole machine.
     TracePoint,
-    /// To the entry of a kernel function, for the whole machine.
-    Entry,
+    /// To the entry of this kernel function, for the whole machine.
+    Entry(&'static str),
     /// An iterator over all tasks: it runs when its pin is read.
     EveryTask,
 }
@@ -79,6 +79,10 @@ const fn packet(name: &'static str, way: Way, purpose: &'static str) -> Hook {
 
 const fn point(part: Part, name: &'static str, purpose: &'static str) -> Hook {
     Hook { attachment: Attachment::TracePoint, part, ..lsm(name, purpose) }
+}
+
+const fn entry(name: &'static str, function: &'static str, purpose: &'static str) -> Hook {
+    Hook { attachment: Attachment::Entry(function), ..of(Part::Output, lsm(name, purpose)) }
 }
 
 const fn of(part: Part, hook: Hook) -> Hook {
@@ -170,10 +174,8 @@ pub(crate) const HOOKS: &[Hook] = &[
     of(Part::Processes, lsm("task_free", "the budget of processes, where a fork fails")),
     point(Part::Processes, "sched_process_exit", "the budget of processes"),
     point(Part::Processes, "sched_process_free", "the budget of processes, as a second chance"),
-    Hook {
-        attachment: Attachment::Entry,
-        ..of(Part::Output, lsm("rw_verify_area", "the budget of bytes written"))
-    },
+    entry("rw_verify_area", "rw_verify_area", "the budget of bytes written"),
+    entry("rw_verify_area_again", "rw_verify_area", "the budget of bytes written, twice"),
     of(Part::Output, lsm("file_permission", "the budget of bytes written")),
 ];
 

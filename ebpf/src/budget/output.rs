@@ -30,6 +30,18 @@ pub(super) fn written(task: u64) -> u64 {
 /// told how much.
 #[fentry(function = "rw_verify_area")]
 pub fn rw_verify_area(ctx: FEntryContext) -> i32 {
+    note(&ctx)
+}
+
+/// The same: from 7.0 on a program that traces can be preempted, and is left out for another task
+/// that comes by on the same CPU meanwhile. Hardly ever are both.
+#[fentry(function = "rw_verify_area")]
+pub fn rw_verify_area_again(ctx: FEntryContext) -> i32 {
+    note(&ctx)
+}
+
+#[inline(always)]
+fn note(ctx: &FEntryContext) -> i32 {
     if ctx.arg::<u32>(0) == WRITE
         && let Subject::Governed(task) = scope::subject()
         && is_on(task.scope, Kind::OutputBytes)
@@ -57,8 +69,7 @@ pub fn file_permission(ctx: LsmContext) -> i32 {
 #[inline(never)]
 fn take_output(task: &mut Task, file: u64) -> i32 {
     let scope = task.scope;
-    // What was written without being asked for here: a program that traces may be left out, where
-    // another task had it on the same CPU.
+    // What was written without being asked for here, since both programs above were left out.
     let written = written(current());
     let begun = output_since(scope);
     if task.output_since != begun {
