@@ -39,8 +39,9 @@ pub(super) fn under_load(context: &mut Context) -> Result<(), Failure> {
     stage.start()?;
     stage.wait()?;
     let group = stage.group("one")?;
-    // Many reloads beside a light load, or some beside a heavy one.
-    let pause = Duration::from_micros(times(8_000, 500).into());
+    // Many reloads beside a light load, so that the log has room in memory; or some beside a heavy
+    // one.
+    let pause = Duration::from_micros(times(50_000, 500).into());
     for _ in 0..4 {
         stage.work("either", Some(&group), pause, 0)?;
     }
