@@ -9,6 +9,7 @@ pub(crate) mod maps;
 pub(crate) mod members;
 mod misses;
 pub(crate) mod object;
+mod own;
 mod places;
 pub(crate) mod probe;
 pub(crate) mod programs;

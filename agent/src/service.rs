@@ -137,6 +137,8 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
         // Before anybody can see that it is there.
         let mut signals = Signals::new()?;
         let mut control = Control::listen(&service.configuration.control, is_governed)?;
+        // Its sockets are there now.
+        service.keep_own()?;
         let served = service.serve(&mut notices, &mut control, &mut signals, begun).await;
         service.leave();
         served.map(|()| ExitCode::SUCCESS)
@@ -242,6 +244,7 @@ impl Service {
             endpoint: None,
         };
         this.board.show(&this.scopes);
+        this.keep_own()?;
         this.select()?;
         for (name, mut programs) in before {
             this.selection.forget(programs.number())?;
@@ -252,6 +255,11 @@ impl Service {
         this.selection.label_tasks()?;
         Programs::unload_idle(&this.set)?;
         Ok((this, notices))
+    }
+
+    /// Keeps the agent's files from whoever is governed.
+    fn keep_own(&self) -> Result<()> {
+        self.selection.keep_own(&plan::own_files(&self.file, &self.configuration))
     }
 
     /// Serves metrics there from now on, and nowhere else.

@@ -174,8 +174,51 @@ pub struct Watch {
     pub walk: u32,
     /// The scope whose labels it takes away.
     pub target: u32,
+    /// The agent's thread while it shows its own files: each that it watches is noted.
+    pub shower: u32,
+    /// What it shows: one of [`own`].
+    pub shown: u32,
+    /// How often it has shown all; 0 while none are noted.
+    pub round: u32,
+    /// Files that were noted since [`Self::shower`] was set.
+    pub noted: u32,
     /// Fills the structure.
     pub spare: u32,
+}
+
+/// A file as the kernel tells it from all others, by whatever name, and from one that gets its
+/// number after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct OwnFile {
+    /// `super_block.s_dev`.
+    pub device: u32,
+    /// `inode.i_generation`.
+    pub generation: u32,
+    /// `inode.i_ino`.
+    pub inode: u64,
+}
+
+/// What is noted of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Noted {
+    /// One of [`own`].
+    pub kind: u32,
+    /// The [`Watch::round`] in which it was shown last.
+    pub round: u32,
+}
+
+/// Files of the agent that are noted at a time, with the folders that lead to them.
+pub const MAX_OWN: u32 = 4096;
+
+/// How a file matters to the agent.
+pub mod own {
+    /// It is the agent's own, with all that is in it if it is a folder: nobody who is governed
+    /// changes it.
+    pub const FILE: u32 = 1;
+    /// A folder or link on the way to one, which nobody who is governed removes or renames.
+    pub const ABOVE: u32 = 2;
 }
 
 /// What a walk over all tasks does: [`Watch::walk`].

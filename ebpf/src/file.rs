@@ -12,7 +12,7 @@ use crate::{
     budget, content,
     emit::{self, EACCES},
     kernel::{number, offset, read_u16, read_u32, setting, typed, typed_u16, typed_u32},
-    network,
+    network, own,
     path::{Ascent, Location, PathRoom, climb, magic},
     scope::{Task, governed, second_path},
     table::{Table, walk},
@@ -93,6 +93,9 @@ pub(crate) fn resolve(
         } else {
             guard::decide_control(&table)
         });
+    }
+    if rights & CHANGES != 0 && own::is_touched(location.dentry, rights) {
+        return Err(Decision::deny(Reason::SelfProtection));
     }
     match ascent {
         Ascent::Rooted { own_process } => {
@@ -319,6 +322,9 @@ pub fn path_chown(ctx: LsmContext) -> i32 {
 /// watches a folder is told the names of what happens in it.
 #[lsm(hook = "path_notify")]
 pub fn path_notify(ctx: LsmContext) -> i32 {
+    if own::note(Location::of_path(address(&ctx, 0)).dentry) {
+        return 0;
+    }
     judge_path(&ctx, Action::Read, Right::Read)
 }
 

@@ -19,6 +19,7 @@ mod listen;
 mod membership;
 mod metadata;
 mod network;
+mod own;
 mod packet;
 mod path;
 mod redirect;

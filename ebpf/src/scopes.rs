@@ -136,6 +136,15 @@ pub(crate) fn ask() {
     }
 }
 
+/// Counts a file of the agent's that was noted.
+#[inline(always)]
+pub(crate) fn noted() {
+    if let Some(watch) = WATCH.get_ptr_mut(0) {
+        // SAFETY: only the agent's own thread comes here, which waits meanwhile.
+        unsafe { (*watch).noted = (*watch).noted.wrapping_add(1) };
+    }
+}
+
 /// Counts a cgroup that was not entered, or of which the agent was not told.
 #[inline(always)]
 pub(crate) fn miss() {

@@ -32,6 +32,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("a new control group is governed while no agent runs, and has no network", without_agent),
     ("what was open before is told, and a connection that is refused is ended", held),
     ("root of a scope can do nothing to the agent", attacked::attacked),
+    ("in observe mode too nobody who is governed changes the agent's files", attacked::observed),
     ("who sets a container up is governed from the program that it executes", set_up),
     ("names are looked up in containers that have networks of their own", inside::names),
     ("a network without a resolver has its questions refused, until it has one", inside::nowhere),

@@ -2,6 +2,7 @@
 //! machine with Debian's own systemd, podman and Prometheus.
 
 mod agent;
+mod attack;
 mod container;
 mod metrics;
 mod network;
@@ -22,5 +23,5 @@ const PACE: Duration = Duration::from_millis(300);
 /// they stay for as long as any scope does.
 pub(crate) fn tests() -> Tests {
     let others = [session::TESTS, container::TESTS, metrics::TESTS].concat();
-    Tests { alone: [package::ALONE, agent::TESTS, network::TESTS].concat(), others }
+    Tests { alone: [package::ALONE, agent::TESTS, attack::TESTS, network::TESTS].concat(), others }
 }

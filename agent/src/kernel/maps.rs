@@ -34,6 +34,9 @@ pub(crate) struct Maps {
     scopes: MapData,
     pub(super) by_cgroup: MapData,
     pub(super) watch: MapData,
+    /// Not in a set of an older build.
+    pub(super) own: Option<MapData>,
+    pub(super) folders: Option<MapData>,
     pub(super) sequences: MapData,
     pub(super) told: MapData,
     pub(super) starters: MapData,
@@ -78,6 +81,8 @@ impl Set {
                 scopes,
                 by_cgroup: open("BY_CGROUP")?,
                 watch: open("WATCH")?,
+                own: open("OWN").ok(),
+                folders: open("FOLDERS").ok(),
                 sequences: open("SEQUENCES")?,
                 told: open("TOLD")?,
                 starters: open("STARTERS")?,

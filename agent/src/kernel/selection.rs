@@ -12,8 +12,8 @@ use super::{maps::Maps, misses::Misses, set::Set, shared::Shared, sys};
 /// The part of a set by which tasks come under scopes.
 pub(crate) struct Selection {
     set: Set,
-    maps: Maps,
-    watch: Shared,
+    pub(super) maps: Maps,
+    pub(super) watch: Shared,
     /// Opened when first asked: what is ended may lack some programs.
     misses: OnceCell<Misses>,
     /// Tables of selectors that were put in force.
@@ -64,13 +64,15 @@ impl Selection {
         Ok(())
     }
 
-    /// Has nothing come under a scope any more, by name of its control group or by its program.
+    /// Has nothing come under a scope any more, by name of its control group or by its program, and
+    /// keeps no files.
     ///
     /// # Errors
     ///
     /// The system call's.
     pub(crate) fn stop(&mut self) -> Result<()> {
         self.look_at_programs(false);
+        self.keep_none()?;
         Ok(sys::remove(self.maps.images.fd(), &NOBODY.to_ne_bytes())?)
     }
 

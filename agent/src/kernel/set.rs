@@ -63,6 +63,7 @@ pub(super) const MAPS: &[&str] = &[
     "ASKERS",
     "RESOLVERS",
     "OWN_LISTENERS",
+    "OWN",
 ];
 /// The map of policy images, which the loader has no way to make: its size is found here.
 pub(super) const IMAGES: &str = "IMAGES";

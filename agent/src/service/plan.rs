@@ -121,7 +121,7 @@ pub(super) fn files_of_pods(configuration: &Configuration) -> impl Iterator<Item
 
 /// The files of the agent that no governed process may change: by the names that they have for the
 /// agent, and where links lead.
-fn own_files(file: &Path, configuration: &Configuration) -> Vec<PathBuf> {
+pub(super) fn own_files(file: &Path, configuration: &Configuration) -> Vec<PathBuf> {
     let mut all = vec![file.to_owned(), configuration.control.clone()];
     all.extend(configuration.scopes.iter().flat_map(|scope| scope.policies.clone()));
     if let Some(Events::Folder(folder)) = &configuration.events {

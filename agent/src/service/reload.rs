@@ -159,6 +159,7 @@ impl Service {
         if let Some(listener) = listener {
             self.serve_metrics(listener);
         }
+        self.keep_own()?;
         self.select()?;
         for scope in old {
             changed.push(format!("`{}` is no more", scope.name));

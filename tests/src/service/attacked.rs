@@ -1,5 +1,5 @@
-//! Root of a scope against the agent: every act is refused, and works on the same kernel for who is
-//! not governed.
+//! Root of a scope, and a user without rights, against the agent: every act is refused, and works on
+//! the same kernel for root that is not governed.
 
 use std::{
     fs,
@@ -19,8 +19,9 @@ use crate::{
 /// Tries each act on what it is given, a line each: `done`, or the number of the error.
 const ACTS: &str = r#"
 import ctypes, os, resource, socket, sys
-pid, policy, log, control, program, pin, mount, entrance = sys.argv[1:]
+user, pid, policy, log, control, program, pin, mount, entrance = sys.argv[1:]
 pid = int(pid)
+os.setuid(int(user))
 libc = ctypes.CDLL(None, use_errno=True)
 def check(result):
     if result == -1:
@@ -35,10 +36,16 @@ def connect():
 def write(file, text):
     with open(file, "w") as opened:
         opened.write(text)
+def get():
+    path = ctypes.create_string_buffer(pin.encode())
+    attributes = (ctypes.c_uint64 * 2)(ctypes.addressof(path), 0)
+    check(libc.syscall(321, 7, attributes, 16)) # bpf(BPF_OBJ_GET)
 acts = [
     ("limit", lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE, (64, 64))),
     ("nice", lambda: os.setpriority(os.PRIO_PROCESS, pid, 5)),
     ("processors", lambda: os.sched_setaffinity(pid, {0})),
+    ("schedule", lambda: os.sched_setscheduler(pid, os.SCHED_BATCH, os.sched_param(0))),
+    ("input priority", lambda: check(libc.syscall(251, 1, pid, 3 << 13))), # ioprio_set
     ("memory", lambda: open(f"/proc/{pid}/mem", "rb").close()),
     ("trace", lambda: check(libc.ptrace(0x4206, pid, None, None))),
     ("move", lambda: write(entrance, str(pid))),
@@ -50,6 +57,7 @@ acts = [
     ("remove the socket", lambda: os.unlink(control)),
     ("replace the program", lambda: replace(program)),
     ("unmount", lambda: check(libc.umount2(mount.encode(), 2))),
+    ("get", get),
     ("unpin", lambda: os.unlink(pin)),
     ("stop", lambda: os.kill(pid, 19)),
     ("kill", lambda: os.kill(pid, 9)),
@@ -61,6 +69,10 @@ for name, act in acts:
     except OSError as error:
         print(name, error.errno)
 "#;
+
+/// Who attacks: root, and who may do nothing.
+const ROOT: u32 = 0;
+const NOBODY: u32 = 65534;
 
 /// What is attacked.
 struct Target {
@@ -75,19 +87,25 @@ struct Target {
 
 impl Target {
     /// What comes of each act, by whoever is in the group.
-    fn attack(&self, group: Option<&Group>, elsewhere: &Group) -> Result<Vec<String>, Failure> {
+    fn attack(
+        &self,
+        user: u32,
+        group: Option<&Group>,
+        elsewhere: &Group,
+    ) -> Result<Vec<String>, Failure> {
         let mut command = Command::new("/bin/sh");
         let enter = group.map_or_else(
             || ":".to_owned(),
             |group| format!("echo $$ > {}", group.entrance().display()),
         );
         let line = format!("{enter}; exec python3 -c \"$ACTS\" \"$@\"");
-        command.args(["-c", &line, "sh"]).env("ACTS", ACTS).arg(self.process.to_string());
+        command.args(["-c", &line, "sh"]).env("ACTS", ACTS);
+        command.arg(user.to_string()).arg(self.process.to_string());
         let paths = [&self.policy, &self.log, &self.control, &self.program, &self.pin, &self.mount];
         let output = command.args(paths).arg(elsewhere.entrance()).output()?;
         let said = String::from_utf8_lossy(&output.stdout);
         let lines: Vec<String> = said.lines().map(str::to_owned).collect();
-        ensure(lines.len() == 17, || {
+        ensure(lines.len() == 20, || {
             format!("{said}\n{}", String::from_utf8_lossy(&output.stderr))
         })?;
         Ok(lines)
@@ -143,9 +161,13 @@ pub(super) fn attacked(context: &mut Context) -> Result<(), Failure> {
         pin: pin()?,
         mount: "/sys/fs/bpf".into(),
     };
-    let governed = target.attack(Some(&group), &elsewhere)?;
-    let gone_on: Vec<&String> = governed.iter().filter(|line| line.ends_with(" done")).collect();
-    ensure(gone_on.is_empty(), || format!("a governed root did: {gone_on:?}"))?;
+    for user in [NOBODY, ROOT] {
+        let governed = target.attack(user, Some(&group), &elsewhere)?;
+        let mut done = governed.iter().filter(|line| line.ends_with(" done")).peekable();
+        ensure(done.peek().is_none(), || {
+            format!("the user {user} did, governed: {:?}", done.collect::<Vec<_>>())
+        })?;
+    }
     // It is there, works, and has told of it.
     let reloaded = agent.reload()?;
     ensure(reloaded.status.success(), || "the agent does not answer any more".into())?;
@@ -156,9 +178,28 @@ pub(super) fn attacked(context: &mut Context) -> Result<(), Failure> {
     ensure(!asked.status.success(), || "a governed root has given the agent orders".into())?;
     // The same acts on the same kernel by who is not governed.
     let (target, mut child) = decoy(&context.room, pin()?)?;
-    let free = target.attack(None, &elsewhere)?;
+    let free = target.attack(ROOT, None, &elsewhere)?;
     child.wait()?;
     let refused: Vec<&String> = free.iter().filter(|line| !line.ends_with(" done")).collect();
     ensure(refused.is_empty(), || format!("not governed, these are refused too: {refused:?}"))?;
+    agent.stop()
+}
+
+/// What is observed goes on, but not against the agent's files.
+pub(super) fn observed(context: &mut Context) -> Result<(), Failure> {
+    let selectors = "      - cgroup: \"/rf-service/*\"\n";
+    let text = policy(context, "mode: observe\n");
+    let mut agent = Agent::prepare(context, selectors, &text)?;
+    agent.start()?;
+    let group = Group::make("/rf-service/observed")?;
+    let script = super::script(context)?;
+    super::must_be("observed", &super::inside(&group, &script)?, super::READ)?;
+    let file = agent.policy();
+    let script = format!("echo >> {} && echo done || echo refused", file.display());
+    super::must_be("its policy", &super::inside(&group, &script)?, "refused\n")?;
+    ensure(fs::read_to_string(&file)? == text, || "the policy is another".into())?;
+    agent.wait_for("the refusal", |event| {
+        event["verdict"] == "deny" && event["reason"] == "self_protection"
+    })?;
     agent.stop()
 }
