@@ -77,8 +77,6 @@ struct Service {
     hierarchy: Hierarchy,
     scopes: Vec<Governed>,
     sink: Option<Sink>,
-    /// Whether every control group is where it belongs, as far as is known.
-    is_arranged: bool,
     /// Reloads that have put something in force, and that have not.
     reloads: (u64, u64),
     /// Why the last reload has not.
@@ -236,7 +234,6 @@ impl Service {
             hierarchy,
             scopes: begun,
             sink,
-            is_arranged: false,
             reloads: (0, 0),
             problem: None,
             containers,

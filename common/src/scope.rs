@@ -165,8 +165,9 @@ pub struct Watch {
     /// Cgroups that should be governed and were not entered, for want of room, or that the agent
     /// was not told of.
     pub missed: u64,
-    /// The count of [`Self::missed`] up to which the agent has entered all. While it is another,
-    /// what is moved into a cgroup without an entry is judged by that cgroup's path.
+    /// The count of [`Self::missed`] up to which the agent has entered all. While it is another, as
+    /// it is while the agent looks at all cgroups, what is moved into a cgroup without an entry is
+    /// judged by that cgroup's path.
     pub entered: u64,
     /// 1 when programs select scopes, so that each that is executed is looked at.
     pub programs: u32,

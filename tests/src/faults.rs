@@ -5,6 +5,7 @@
 //!
 //! `cargo xtask test --full` has everything tried as often as is promised.
 
+mod births;
 mod flood;
 mod kills;
 mod log;
@@ -30,6 +31,9 @@ pub(crate) const TESTS: &[Test] = &[
         kills::out_of_memory(c)
     }),
     ("a reload under load never mixes two policies", |c| reloads::under_load(c)),
+    ("a control group that is made while the agent looks at all is governed at once", |c| {
+        births::meanwhile(c)
+    }),
     ("an agent that stands still loses events, and tells exactly how many", |c| {
         flood::standing_still(c)
     }),

@@ -110,20 +110,28 @@ impl Selection {
         self.watch.long(offset_of!(Watch, asked)).load(Ordering::Acquire)
     }
 
-    /// How many control groups were not entered, or told of.
-    pub(crate) fn missed(&self) -> u64 {
-        self.watch.long(offset_of!(Watch, missed)).load(Ordering::Acquire)
-    }
-
-    /// Whether some of these may not have been found yet.
+    /// Whether some control groups may not have been entered yet that the programs could not enter,
+    /// or tell of, or that the agent could not.
     pub(crate) fn is_behind(&self) -> bool {
         let entered = self.watch.long(offset_of!(Watch, entered)).load(Ordering::Acquire);
         self.missed() != entered
     }
 
+    /// Has what is moved into a control group without an entry judged by its path, until
+    /// [`Self::catch_up`]; yields how many were missed so far.
+    pub(crate) fn fall_behind(&self) -> u64 {
+        let missed = self.missed();
+        self.catch_up(missed.wrapping_sub(1));
+        missed
+    }
+
     /// Notes that all are entered that had been missed when there were so many.
-    pub(crate) fn has_entered(&self, missed: u64) {
+    pub(crate) fn catch_up(&self, missed: u64) {
         self.watch.long(offset_of!(Watch, entered)).store(missed, Ordering::Release);
+    }
+
+    fn missed(&self) -> u64 {
+        self.watch.long(offset_of!(Watch, missed)).load(Ordering::Acquire)
     }
 
     /// Whether something was asked since the tasks were last looked at, or the kernel left out

@@ -226,8 +226,8 @@ impl Service {
     pub(super) fn look_at_pods(&mut self) -> Result<()> {
         let members: BTreeMap<u64, u32> =
             self.selection.members()?.iter().map(|(id, member)| (*id, member.scope)).collect();
-        let all = self.hierarchy.all();
-        if let Some(containers) = &self.containers {
+        let (all, whole) = self.hierarchy.all();
+        if let Some(containers) = self.containers.as_ref().filter(|_| whole.is_ok()) {
             let is_there = |id: &u64, _: &mut String| all.iter().any(|found| found.id == *id);
             containers.unknown.borrow_mut().retain(is_there);
         }

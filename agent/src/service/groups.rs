@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use ringfence_common::scope::{HELD, LEVEL, MAX_SCOPES, NOBODY, Notice, UNHELD, notice as kinds};
+use ringfence_common::scope::{
+    HELD, LEVEL, MAX_SCOPES, Member, NOBODY, Notice, UNHELD, notice as kinds,
+};
 use ringfence_policy::configuration::{Subject, selectors};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use zerocopy::FromBytes as _;
@@ -70,23 +72,13 @@ impl Service {
         self.scopes.iter().map(Governed::number).collect()
     }
 
-    /// What is governed already, unless it is looked at anew, and by which scope.
-    fn settled(&self, anew: bool) -> Result<BTreeMap<u64, u32>> {
-        if anew {
-            return Ok(BTreeMap::new());
-        }
-        let numbers = self.numbers();
-        let members = self.selection.members()?.into_iter();
-        let members = members.filter(|(_, member)| numbers.contains(&member.scope));
-        Ok(members.map(|(id, member)| (id, member.scope)).collect())
-    }
-
     /// Brings every control group under the scope that it should be under, and the tasks in it.
     /// Containers that are governed stay where they are, unless they are looked at anew: what a pod
     /// says of itself may change by whoever is in it.
     pub(super) fn arrange(&mut self, anew: bool) -> Result<()> {
-        self.is_arranged = false;
-        let missed = self.selection.missed();
+        let missed = self.selection.fall_behind();
+        // Before the groups are listed: what the programs enter meanwhile is not for this to judge.
+        let members: BTreeMap<u64, Member> = self.selection.members()?.into_iter().collect();
         let mut wanted = BTreeMap::new();
         for scope in self.scopes.iter().filter(|scope| selects_programs(scope)) {
             let home = cgroup::Cgroup::ensure(&scope.name)?;
@@ -94,11 +86,14 @@ impl Service {
             wanted.insert(found.id, (scope.number(), found));
         }
         let (mut unknown, mut nowhere) = (BTreeMap::new(), BTreeSet::new());
-        let settled = self.settled(anew)?;
-        for found in self.hierarchy.all() {
-            if let Some(number) = settled.get(&found.id).filter(|_| is_container(&found)) {
+        let numbers = self.numbers();
+        let (groups, listed) = self.hierarchy.all();
+        let is_listed: BTreeSet<u64> = groups.iter().map(|found| found.id).collect();
+        for found in groups {
+            let settled = members.get(&found.id).filter(|member| numbers.contains(&member.scope));
+            if let Some(member) = settled.filter(|_| !anew && is_container(&found)) {
                 self.settle(&found);
-                wanted.insert(found.id, (*number, found));
+                wanted.insert(found.id, (member.scope, found));
                 continue;
             }
             match self.belongs(&found) {
@@ -123,9 +118,9 @@ impl Service {
         }
         // While it changes, every hook looks for itself.
         self.selection.ask();
-        let numbers = self.numbers();
         let mut idle = Vec::new();
-        for (id, member) in self.selection.members()? {
+        for (id, member) in &members {
+            let id = *id;
             let is_run = member.scope < MAX_SCOPES
                 && member.scope != NOBODY
                 && !numbers.contains(&member.scope)
@@ -133,7 +128,8 @@ impl Service {
             // What was known once stays what it was.
             let is_freed = |found: Found| member.scope == HELD && is_static(&found);
             let stays_unknown = unknown.remove(&id).map(|found| !is_freed(found));
-            let is_left = is_run || stays_unknown == Some(true);
+            let is_unlisted = listed.is_err() && !is_listed.contains(&id);
+            let is_left = is_run || is_unlisted || stays_unknown == Some(true);
             let is_nowhere = nowhere.contains(&id) || stays_unknown == Some(false);
             let target = wanted.get(&id).map(|(number, _)| *number);
             let target = target.or(is_nowhere.then_some(NOBODY));
@@ -151,20 +147,23 @@ impl Service {
                 idle.push(id);
             }
         }
-        let present: BTreeMap<u64, u32> =
-            self.selection.members()?.iter().map(|(id, member)| (*id, member.scope)).collect();
         let held = unknown.values().map(|found| (found, self.hold(found)));
         let admitted = wanted.values().map(|(number, found)| (found, self.admit(*number, found)));
-        let mut is_whole = true;
+        let mut is_whole = listed.is_ok();
         for (found, done) in held.chain(admitted) {
             if let Err(error) = done {
                 is_whole = false;
                 tell!("ringfence: {}: {error:#}", found.path.display());
             }
         }
+        if let Err(error) = listed {
+            tell!("ringfence: control groups cannot be listed: {error:#}");
+        }
         self.selection.label_tasks()?;
         // Once they have their labels: what is opened from here on is judged.
-        let is_new = |number: u32, found: &Found| present.get(&found.id) != Some(&number);
+        let is_new = |number: u32, found: &Found| {
+            members.get(&found.id).is_none_or(|member| member.scope != number)
+        };
         for (number, found) in wanted.values().filter(|(number, found)| is_new(*number, found)) {
             let scope = self.scopes.iter().find(|scope| scope.number() == *number);
             if let Some(scope) = scope.filter(|scope| !scope.had(found.id)) {
@@ -172,10 +171,9 @@ impl Service {
             }
         }
         idle.into_iter().try_for_each(|id| self.selection.remove_member(id))?;
-        // What could not be brought under its scope is tried again.
-        self.is_arranged = is_whole;
+        // What could not be brought under its scope is tried again, and judged by its path meanwhile.
         if is_whole {
-            self.selection.has_entered(missed);
+            self.selection.catch_up(missed);
         }
         Ok(())
     }
@@ -218,9 +216,9 @@ impl Service {
             let path = found.path.display();
             return self.begin_container(&found, &folder).with_context(|| path.to_string());
         }
-        let Some(scope) = self.scopes.iter().find(|scope| scope.number() == notice.scope) else {
-            return Ok(());
-        };
+        // The notice is perhaps from before a reload.
+        let Some(Belongs::To(scope)) = self.belongs(&found) else { return Ok(()) };
+        let Some(scope) = self.scopes.get(scope as usize) else { return Ok(()) };
         scope
             .admit(Group { id: found.id, level: found.level, folder: folder.as_fd() })
             .with_context(|| found.path.display().to_string())
@@ -252,8 +250,8 @@ impl Service {
 
     /// Looks for what no notice told of.
     pub(super) fn look_around(&mut self) {
-        let is_behind = self.selection.is_behind() || !self.is_arranged;
-        let looked = if is_behind { self.arrange(false) } else { self.see_to_tasks() };
+        let looked =
+            if self.selection.is_behind() { self.arrange(false) } else { self.see_to_tasks() };
         let networks = self.scopes.iter_mut().try_for_each(Governed::look_for_networks);
         let pods = self.look_after_pods();
         let taken_in = self.take_in_all();

@@ -52,12 +52,16 @@ impl Hierarchy {
         Self { root: root.to_owned() }
     }
 
-    /// Every control group but the root.
-    pub(super) fn all(&self) -> Vec<Found> {
-        let mut found = Vec::new();
-        // One that goes away meanwhile has nothing in it.
-        visit(&self.root, Path::new("/"), 1, &mut found);
-        found
+    /// Every control group but the root; and why some may be missing.
+    pub(super) fn all(&self) -> (Vec<Found>, Result<()>) {
+        let (mut found, mut whole) = (Vec::new(), Ok(()));
+        visit(&self.root, Path::new("/"), 1, &mut |one| match one {
+            Ok(one) => found.push(one),
+            // One that goes away meanwhile has nothing in it.
+            Err(error) if cgroup::is_gone(&error) => {}
+            Err(error) => whole = Err(error),
+        });
+        (found, whole)
     }
 
     /// How many processes are in the control groups of each scope and below them. `scope_of` has
@@ -86,7 +90,7 @@ impl Hierarchy {
             let processes = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
             processes.lines().any(|line| line == process)
         };
-        Ok(self.all().into_iter().find(has_it).map_or_else(|| own.into(), |found| found.path))
+        Ok(self.all().0.into_iter().find(has_it).map_or_else(|| own.into(), |found| found.path))
     }
 
     /// The processes in a control group and below.
@@ -121,12 +125,21 @@ impl Hierarchy {
     }
 }
 
-fn visit(folder: &Path, path: &Path, level: u32, found: &mut Vec<Found>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let path = path.join(entry.file_name());
-            found.push(Found { id: entry.ino(), path: path.clone(), level });
-            visit(&entry.path(), &path, level + 1, found);
+fn visit(folder: &Path, path: &Path, level: u32, each: &mut impl FnMut(Result<Found>)) {
+    let unread = |error| Err(error).with_context(|| folder.display().to_string());
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => return each(unread(error)),
+    };
+    for entry in entries {
+        match entry.and_then(|entry| Ok((entry.file_type()?, entry))) {
+            Ok((kind, entry)) if kind.is_dir() => {
+                let path = path.join(entry.file_name());
+                each(Ok(Found { id: entry.ino(), path: path.clone(), level }));
+                visit(&entry.path(), &path, level + 1, each);
+            }
+            Ok(_) => {}
+            Err(error) => each(unread(error)),
         }
     }
 }
@@ -161,6 +174,22 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_listed_is_told_and_what_can_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("a/below")).unwrap();
+        // A link to itself: neither there nor gone, also for root.
+        std::os::unix::fs::symlink("loop", folder.path().join("loop")).unwrap();
+        let (found, whole) = Hierarchy::at(folder.path()).all();
+        let paths: Vec<_> = found.iter().map(|found| (found.path.to_str(), found.level)).collect();
+        assert_eq!(paths, [(Some("/a"), 1), (Some("/a/below"), 2)]);
+        whole.unwrap();
+        let (found, whole) = Hierarchy::at(&folder.path().join("loop")).all();
+        assert!(found.is_empty() && whole.is_err());
+        let (found, whole) = Hierarchy::at(&folder.path().join("none")).all();
+        assert!(found.is_empty() && whole.is_ok());
+    }
 
     #[test]
     fn a_process_counts_for_the_scope_of_the_nearest_control_group() {

@@ -1,6 +1,7 @@
 //! An agent that can be ended in any way, control groups and workers in them.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     net::TcpListener,
     os::unix::{fs::PermissionsExt as _, net::UnixStream, process::ExitStatusExt as _},
@@ -243,19 +244,20 @@ impl Stage {
         Ok(())
     }
 
-    /// Fails if anything succeeded that is forbidden, or anything failed that is allowed.
+    /// Fails if one of these succeeded or was never tried, if anything succeeded that is always
+    /// forbidden, or if anything failed that is allowed.
     ///
     /// # Errors
     ///
     /// When it did.
-    pub(super) fn judge(&self, forbidden: &[Act]) -> Result<(), Failure> {
+    pub(super) fn judge(&self, tried: &[Act]) -> Result<(), Failure> {
         let mut problems = Vec::new();
-        for act in forbidden {
+        for act in Act::FORBIDDEN.iter().chain(tried).collect::<BTreeSet<_>>() {
             let count = self.tally.all(*act);
             if count.successes > 0 {
                 problems.push(format!("{act:?} succeeded: {count:?}"));
             }
-            if count.tries == 0 {
+            if count.tries == 0 && tried.contains(act) {
                 problems.push(format!("{act:?} was never tried"));
             }
         }
@@ -345,14 +347,28 @@ impl Stage {
         ensure(status.success(), || format!("the agent ends with {status}: {}", self.said()))
     }
 
+    /// Asks the agent to read its policy anew; who asks ends once it has.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub(super) fn begin_reload(&self) -> Result<Child, Failure> {
+        Ok(self.asks_to_reload().stdout(Stdio::null()).spawn()?)
+    }
+
+    fn asks_to_reload(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("reload").arg("--control").arg(self.folder.join("control.sock"));
+        command
+    }
+
     /// Has the agent read its policy anew.
     ///
     /// # Errors
     ///
     /// When it cannot be asked.
     pub(super) fn reload(&self) -> Result<Output, Failure> {
-        let control = self.folder.join("control.sock");
-        Ok(Command::new(PROGRAM).arg("reload").arg("--control").arg(control).output()?)
+        Ok(self.asks_to_reload().output()?)
     }
 
     /// How many events the kernel has numbered, told or not.

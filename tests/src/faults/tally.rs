@@ -95,7 +95,7 @@ impl Tally {
 }
 
 /// What a worker tries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Act {
     /// To open a file that no policy allows.
     Open,
