@@ -13,6 +13,7 @@ mod http;
 mod log;
 mod metrics;
 mod notify;
+mod own_files;
 mod plan;
 mod reload;
 mod sink;
@@ -137,6 +138,7 @@ pub(crate) fn run(file: &Path) -> Result<ExitCode> {
         let mut control = Control::listen(&service.configuration.control, is_governed)?;
         // Its sockets are there now.
         service.keep_own()?;
+        service.selection.keep_no_others()?;
         let served = service.serve(&mut notices, &mut control, &mut signals, begun).await;
         service.leave();
         served.map(|()| ExitCode::SUCCESS)
@@ -256,7 +258,7 @@ impl Service {
 
     /// Keeps the agent's files from whoever is governed.
     fn keep_own(&self) -> Result<()> {
-        self.selection.keep_own(&plan::own_files(&self.file, &self.configuration))
+        self.selection.keep_own(&own_files::of(&self.file, &self.configuration))
     }
 
     /// Serves metrics there from now on, and nowhere else.

@@ -2,10 +2,14 @@
 //! them elsewhere than the machine does.
 //!
 //! Only the kernel knows what tells one inode from all others on every file system. So the agent
-//! shows its files, by asking to watch each, and they are noted here.
+//! shows its files, by asking for the attributes of each, and they are noted here.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC, helpers::bpf_get_current_pid_tgid, macros::map, maps::HashMap,
+    bindings::BPF_F_NO_PREALLOC,
+    helpers::bpf_get_current_pid_tgid,
+    macros::{lsm, map},
+    maps::HashMap,
+    programs::LsmContext,
 };
 use ringfence_common::{
     Right,
@@ -13,7 +17,9 @@ use ringfence_common::{
 };
 
 use crate::{
+    file::address,
     kernel::{offset, read_u32, read_u64},
+    scope::{self, Subject},
     scopes,
 };
 
@@ -33,14 +39,23 @@ fn file(inode: u64) -> OwnFile {
     }
 }
 
-/// Notes the file that the agent shows; false when the task does not show any.
-#[inline(always)]
-pub(crate) fn note(dentry: u64) -> bool {
-    let Some(watch) = scopes::watch() else { return false };
-    if watch.shower == 0 || watch.shower != bpf_get_current_pid_tgid() as u32 {
-        return false;
+/// `security_inode_listxattr(struct dentry *dentry)`: the agent shows a file; of overlays this is
+/// called again for the one below.
+#[lsm(hook = "inode_listxattr")]
+pub fn inode_listxattr(ctx: LsmContext) -> i32 {
+    // An agent that was killed while it showed them shows no more: its number may be another's.
+    if let Some(watch) = scopes::watch()
+        && watch.shower != 0
+        && watch.shower == bpf_get_current_pid_tgid() as u32
+        && let Subject::Ungoverned = scope::subject()
+    {
+        note(address(&ctx, 0), Noted { kind: watch.shown, round: watch.round });
     }
-    let noted = Noted { kind: watch.shown, round: watch.round };
+    0
+}
+
+#[inline(always)]
+fn note(dentry: u64, noted: Noted) {
     let file = file(read_u64(dentry + offset!(dentry_inode)));
     // What is shown as both is the agent's own.
     let is_known = OWN.get_ptr(&file).is_some_and(|known| {
@@ -51,7 +66,6 @@ pub(crate) fn note(dentry: u64) -> bool {
     if is_known || OWN.insert(&file, &noted, 0).is_ok() {
         scopes::noted();
     }
-    true
 }
 
 /// Whether a change of an entry would change what is the agent's.

@@ -36,14 +36,16 @@ pub(crate) struct Hook {
     pub(crate) otherwise: Option<&'static str>,
 }
 
-/// Hooks without which nobody is governed, or what was remembered would be wrong.
-const ESSENTIAL: [&str; 6] = [
+/// Hooks without which nobody is governed, what was remembered would be wrong, or the agent cannot
+/// say which files are its own.
+const ESSENTIAL: [&str; 7] = [
     "task_alloc",
     "bpf",
     "d_instantiate",
     "file_open",
     "bprm_check_security",
     "bprm_committed_creds",
+    "inode_listxattr",
 ];
 
 impl Hook {
@@ -167,6 +169,7 @@ pub(crate) const HOOKS: &[Hook] = &[
     point(Part::Membership, "task_newtask", "processes that are born into a control group"),
     point(Part::Membership, "cgroup_mkdir", "new control groups"),
     point(Part::Membership, "cgroup_rmdir", "control groups that go"),
+    of(Part::Membership, lsm("inode_listxattr", "keeping the agent's own files")),
     Hook {
         attachment: Attachment::EveryTask,
         ..of(Part::Membership, lsm("every_task", "processes that run already"))

@@ -1,58 +1,72 @@
 //! The agent's own files, as the kernel knows them: nobody who is governed changes them, by
 //! whatever name a container may see them.
 
-use std::{collections::BTreeMap, mem::offset_of, path::PathBuf, sync::atomic::Ordering};
-
-use anyhow::{Context as _, Result, ensure};
-use ringfence_common::scope::{Noted, OwnFile, Watch, own};
-use rustix::{
-    fs::inotify::{self, CreateFlags, WatchFlags},
-    io::Errno,
-    thread::gettid,
+use std::{
+    collections::BTreeMap,
+    mem::offset_of,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
+
+use anyhow::{Context as _, Result, bail};
+use ringfence_common::scope::{Noted, OwnFile, Watch, own};
+use rustix::{fs::llistxattr, io::Errno, thread::gettid};
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::{selection::Selection, sys};
 
 impl Selection {
     /// Has these files kept from every governed process, with what is in those that are folders,
-    /// in place of the ones before. Those that are not there are left out.
+    /// besides the ones before. Those that are not there are left out.
     ///
     /// # Errors
     ///
-    /// When one cannot be looked at, or there are too many: then the ones before are kept too.
+    /// When one cannot be looked at, or there are too many.
     pub(crate) fn keep_own(&self, files: &[PathBuf]) -> Result<()> {
-        let events = inotify::init(CreateFlags::CLOEXEC)?;
         let word = |offset| self.watch.word(offset);
-        let round = word(offset_of!(Watch, round)).load(Ordering::Acquire).wrapping_add(1).max(1);
-        word(offset_of!(Watch, noted)).store(0, Ordering::Release);
+        let round = self.round().wrapping_add(1).max(1);
         word(offset_of!(Watch, round)).store(round, Ordering::Release);
-        let thread = gettid().as_raw_nonzero().get().unsigned_abs();
         let shower = word(offset_of!(Watch, shower));
-        shower.store(thread, Ordering::Release);
-        let shown = places(files).into_iter().try_fold(0, |count, (place, kind)| {
-            word(offset_of!(Watch, shown)).store(kind, Ordering::Release);
-            match inotify::add_watch(
-                &events,
-                &place,
-                WatchFlags::ATTRIB | WatchFlags::DONT_FOLLOW | WatchFlags::MASK_ADD,
-            ) {
-                Ok(_) => Ok(count + 1),
-                Err(Errno::NOENT | Errno::NOTDIR) => Ok(count),
-                // A folder that others may pass and not read; the rules on paths hold there.
-                Err(Errno::ACCESS) if kind == own::ABOVE => Ok(count),
-                Err(error) => Err(error).with_context(|| place.display().to_string()),
-            }
+        shower.store(gettid().as_raw_nonzero().get().unsigned_abs(), Ordering::Release);
+        let shown = places(files).iter().try_for_each(|(place, kind)| {
+            self.show(place, *kind)
+                .with_context(|| format!("keeping {} from governed processes", place.display()))
         });
         shower.store(0, Ordering::Release);
-        let noted = word(offset_of!(Watch, noted)).load(Ordering::Acquire);
-        let shown = shown.context("keeping the agent's own files")?;
-        ensure!(
-            noted == shown,
-            "keeping the agent's own files: of {shown} the kernel programs noted {noted}"
-        );
-        self.drop_own(|noted| noted.round != round)?;
+        shown?;
         self.forget_verdicts()
+    }
+
+    /// Keeps no others any more than those that [`Self::keep_own`] was called with last.
+    ///
+    /// # Errors
+    ///
+    /// The system call's: then they are kept.
+    pub(crate) fn keep_no_others(&self) -> Result<()> {
+        let round = self.round();
+        self.drop_own(|noted| noted.round != round)
+    }
+
+    fn round(&self) -> u32 {
+        self.watch.word(offset_of!(Watch, round)).load(Ordering::Acquire)
+    }
+
+    /// Has a kernel program note what a path leads to.
+    fn show(&self, place: &Path, kind: u32) -> Result<()> {
+        let word = |offset| self.watch.word(offset);
+        word(offset_of!(Watch, noted)).store(0, Ordering::Release);
+        word(offset_of!(Watch, shown)).store(kind, Ordering::Release);
+        // Asked of anything, it changes nothing and takes up nothing; and where the file system has
+        // no attributes, the hook comes first (`vfs_listxattr`).
+        let listed = llistxattr(place, &mut [0_u8; 0]);
+        if word(offset_of!(Watch, noted)).load(Ordering::Acquire) != 0 {
+            return Ok(());
+        }
+        match listed {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => bail!("the kernel programs have not noted it: there is no room for more"),
+        }
     }
 
     /// Keeps no files any more.
@@ -92,35 +106,28 @@ impl Selection {
     }
 }
 
-/// What is to be noted: the files, where links lead from them, and what is on the way to each.
-fn places(files: &[PathBuf]) -> BTreeMap<PathBuf, u32> {
-    let real = files.iter().filter_map(|file| file.canonicalize().ok());
-    let all: Vec<PathBuf> = files.iter().cloned().chain(real).collect();
-    let above = all.iter().flat_map(|file| file.ancestors().skip(1)).map(|path| (path, own::ABOVE));
-    let own = all.iter().map(|file| (file.as_path(), own::FILE));
-    above.chain(own).map(|(path, kind)| (path.to_owned(), kind)).collect()
+/// What is to be noted: the files, and what is on the way to each.
+fn places(files: &[PathBuf]) -> BTreeMap<&Path, u32> {
+    let above = files.iter().flat_map(|file| file.ancestors().skip(1));
+    let own = files.iter().map(PathBuf::as_path);
+    // What is both is the agent's own.
+    above.map(|path| (path, own::ABOVE)).chain(own.map(|path| (path, own::FILE))).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
-
     use super::*;
 
     #[test]
-    fn files_are_noted_with_where_links_lead_and_all_that_is_on_the_way() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = folder.path().canonicalize().unwrap();
-        fs::create_dir(root.join("real")).unwrap();
-        fs::write(root.join("real/policy"), "").unwrap();
-        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
-        let found = places(&[root.join("link/policy"), root.clone()]);
-        let kind = |path: &str| found.get(&root.join(path)).copied();
-        assert_eq!(kind("link/policy"), Some(own::FILE));
-        assert_eq!(kind("real/policy"), Some(own::FILE));
-        assert_eq!((kind("link"), kind("real")), (Some(own::ABOVE), Some(own::ABOVE)));
-        // What is both is the agent's own.
-        assert_eq!(found.get(&root), Some(&own::FILE));
-        assert_eq!(found.get(Path::new("/")), Some(&own::ABOVE));
+    fn what_leads_to_a_file_is_noted_with_it() {
+        let files = ["/etc/agent/policy.yaml", "/var/log/agent", "/var/log/agent/log.jsonl"];
+        let found = files.map(PathBuf::from);
+        let found = places(&found);
+        let all = |wanted: u32| -> Vec<_> {
+            let found = found.iter().filter(|(_, kind)| **kind == wanted);
+            found.filter_map(|(path, _)| path.to_str()).collect()
+        };
+        assert_eq!(all(own::FILE), files);
+        assert_eq!(all(own::ABOVE), ["/", "/etc", "/etc/agent", "/var", "/var/log"]);
     }
 }

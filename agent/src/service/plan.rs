@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use ringfence_agent::pods::{self, Pods};
 use ringfence_policy::{
-    configuration::{self, Configuration, Events, Metrics, PodSource, selectors},
+    configuration::{self, Configuration, PodSource, selectors},
     diagnostic::Diagnostic,
 };
 
-use super::{Service, chosen::Rules, governed::Prepared, hierarchy::Hierarchy};
+use super::{Service, chosen::Rules, governed::Prepared, hierarchy::Hierarchy, own_files};
 use crate::kernel::set;
 
 /// What is ready to be put in force.
@@ -56,7 +56,7 @@ impl Plan {
                 tell(finding.to_string());
                 anyhow::anyhow!("the selectors cannot be compiled for the kernel")
             })?;
-        let protected = own_files(&file, &configuration);
+        let protected = own_files::of(&file, &configuration);
         let mut scopes = Vec::new();
         let mut failure = None;
         let lacking = set::lacking()?;
@@ -117,29 +117,4 @@ pub(super) fn files_of_pods(configuration: &Configuration) -> impl Iterator<Item
     });
     let any = pods.and_then(|pods| pods.policies.as_ref()).map(|folder| folder.join("any.yaml"));
     file.into_iter().chain(any)
-}
-
-/// The files of the agent that no governed process may change: by the names that they have for the
-/// agent, and where links lead.
-pub(super) fn own_files(file: &Path, configuration: &Configuration) -> Vec<PathBuf> {
-    let mut all = vec![file.to_owned(), configuration.control.clone()];
-    all.extend(configuration.scopes.iter().flat_map(|scope| scope.policies.clone()));
-    if let Some(Events::Folder(folder)) = &configuration.events {
-        all.push(folder.clone());
-    }
-    if let Some(Metrics::Socket(socket)) = &configuration.metrics {
-        all.push(socket.clone());
-    }
-    if let Some(pods) = &configuration.pods {
-        all.extend(pods.policies.clone());
-        if let PodSource::File(file) = &pods.source {
-            all.push(file.clone());
-        }
-    }
-    all.extend(std::env::current_exe());
-    let real: Vec<_> = all.iter().filter_map(|file| file.canonicalize().ok()).collect();
-    all.extend(real);
-    all.sort();
-    all.dedup();
-    all
 }

@@ -9,7 +9,7 @@ use super::{
     containers::Containers,
     governed::{Governed, Left},
     metrics::{self, Outcome, Outcomes},
-    notify,
+    notify, own_files,
     plan::Plan,
     watcher::Watcher,
 };
@@ -108,6 +108,7 @@ impl Service {
             Some(planned) => Some(Containers::next(planned, self.containers.as_ref()).await?),
             None => None,
         };
+        self.selection.keep_own(&own_files::of(&self.file, &configuration))?;
         let _machine = Ownership::of_machine()?;
         let names: Vec<String> = self.scopes.iter().map(|scope| scope.name.clone()).collect();
         let mut old = std::mem::take(&mut self.scopes);
@@ -159,13 +160,13 @@ impl Service {
         if let Some(listener) = listener {
             self.serve_metrics(listener);
         }
-        self.keep_own()?;
         self.select()?;
         for scope in old {
             changed.push(format!("`{}` is no more", scope.name));
             self.selection.forget(scope.number())?;
             scope.end()?;
         }
+        self.selection.keep_no_others()?;
         // Once every task that was counted has been seen to.
         Programs::unload_idle(&self.set)?;
         Ok(if changed.is_empty() { "nothing has changed".to_owned() } else { changed.join(", ") })

@@ -46,10 +46,10 @@ const RULES: &str = "\
 - **Paths.** Files of policies, `pods.policies` and the file of `pods.source` are relative to the
   folder of the configuration. `events`, `control` and `metrics` must be absolute.
 - **The agent's own files.** No governed process changes the configuration, the policies, the log,
-  the sockets or the agent's program, nor removes or renames a folder on the way to them, whatever
-  its policy says, observed or enforced, and by whatever name a container sees them. A file that
-  takes the place of one of these is kept by its name at once, and by every name with the reload
-  that follows.
+  the sockets or the agent's program, nor removes or renames a folder or turns a link on the way to
+  them, whatever its policy says, observed or enforced, and by whatever name a container sees them.
+  A file that takes the place of one of these is kept by its name at once, and by every name with
+  the reload that follows.
 - **Pods.** Which pod a container is of stands in the name of its control group, which the kubelet
   gives; what the pod is says `pods.source`. A container's name is asked of the API server, and
   before that knows it, of what containerd, CRI-O or Docker have written. The sandbox of a pod

@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -190,13 +191,26 @@ pub(super) fn observed(context: &mut Context) -> Result<(), Failure> {
     let selectors = "      - cgroup: \"/rf-service/*\"\n";
     let text = policy(context, "mode: observe\n");
     let mut agent = Agent::prepare(context, selectors, &text)?;
+    // As Kubernetes mounts a `ConfigMap`.
+    let file = agent.policy();
+    let folder = file.parent().unwrap_or(Path::new("/")).to_owned();
+    fs::create_dir(folder.join("..one"))?;
+    fs::rename(&file, folder.join("..one/policy.yaml"))?;
+    symlink("..one", folder.join("..data"))?;
+    symlink("..data/policy.yaml", &file)?;
     agent.start()?;
     let group = Group::make("/rf-service/observed")?;
     let script = super::script(context)?;
     super::must_be("observed", &super::inside(&group, &script)?, super::READ)?;
-    let file = agent.policy();
     let script = format!("echo >> {} && echo done || echo refused", file.display());
     super::must_be("its policy", &super::inside(&group, &script)?, "refused\n")?;
+    let script = format!(
+        "cd {}; ln -s ..one new; mv -T new ..data && echo done || echo refused; rm -f new",
+        folder.display()
+    );
+    super::must_be("the way to it", &super::inside(&group, &script)?, "refused\n")?;
+    let free = Command::new("/bin/sh").args(["-c", &script]).output()?;
+    super::must_be("ungoverned", &String::from_utf8_lossy(&free.stdout), "done\n")?;
     ensure(fs::read_to_string(&file)? == text, || "the policy is another".into())?;
     agent.wait_for("the refusal", |event| {
         event["verdict"] == "deny" && event["reason"] == "self_protection"
