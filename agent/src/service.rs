@@ -279,7 +279,7 @@ impl Service {
     ) -> Result<()> {
         let mut rounds = tokio::time::interval(ROUND);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watcher = Watcher::new(&self.file, &self.files())?;
+        let mut watcher = Watcher::new(&self.file, &self.files());
         watcher.look_back(read, &[self.files(), vec![self.file.clone()]].concat());
         notify::ready();
         let mut taken = Vec::new();

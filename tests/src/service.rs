@@ -33,6 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what was open before is told, and a connection that is refused is ended", held),
     ("root of a scope can do nothing to the agent", attacked::attacked),
     ("in observe mode too nobody who is governed changes the agent's files", attacked::observed),
+    ("an agent starts and reloads while a scope has every watch there is", attacked::starved),
     ("who sets a container up is governed from the program that it executes", set_up),
     ("names are looked up in containers that have networks of their own", inside::names),
     ("a network without a resolver has its questions refused, until it has one", inside::nowhere),

@@ -15,6 +15,7 @@ const SHARES: &[(&str, Kernel)] = &[
     ("kill -9 of ringfence at any moment never leaves the command ungoverned", Linux6_1),
     ("budgets of the agent's scopes are counted through kills and reloads", Linux6_1),
     ("an agent with other programs takes over without a moment between", Linux6_12),
+    ("a control group that is made while the agent looks at all is governed at once", Linux6_12),
     ("the next start removes what a killed one left, once its command is gone", Linux7),
     ("a boundary that allows everything changes no result of a file operation", Linux7),
     ("the first scope loads the programs, others share them, and none stay", Lockdown),

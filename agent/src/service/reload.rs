@@ -1,6 +1,6 @@
 //! Another configuration and other policies in place of those in force, as a whole or not at all.
 
-use std::pin::pin;
+use std::{pin::pin, time::SystemTime};
 
 use anyhow::{Result, bail};
 
@@ -27,6 +27,7 @@ impl Service {
     /// Reads everything anew and puts it in force. Where anything is wrong, nothing changes.
     pub(super) async fn reload(&mut self, watcher: &mut Watcher) -> Result<String, Vec<String>> {
         notify::reloading();
+        let begun = SystemTime::now();
         let file = self.file.clone();
         let read = tokio::task::spawn_blocking(move || {
             let (mut lines, mut outcomes) = (Vec::new(), Outcomes::new());
@@ -55,7 +56,9 @@ impl Service {
         };
         self.board.show(&self.scopes);
         self.board.count_reload(outcomes, result.is_err());
-        watcher.watch(&self.file, &[files, self.files()].concat());
+        let files = [files, self.files()].concat();
+        watcher.watch(&self.file, &files);
+        watcher.look_back(begun, &[files, vec![self.file.clone()]].concat());
         notify::ready();
         match result {
             Ok(changed) => {

@@ -1,21 +1,22 @@
 //! The files that the agent was started with: tells when one of them may have changed.
 //!
 //! Folders are watched and not files, since files are replaced: by editors, by package managers,
-//! and by Kubernetes, which turns the link `..data` beside them.
+//! and by Kubernetes, which turns the link `..data` beside them. Besides, each file is looked at
+//! again and again: a system has only so many watches to give to a user (`inotify(7)`), which root in
+//! any container may have taken, and file systems of other machines tell of nothing.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, Result};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 /// How long nothing must have happened: whoever replaces several files is not done with the first.
@@ -26,10 +27,20 @@ const LATEST: Duration = Duration::from_secs(2);
 /// How far the times of files may lie behind the clock.
 const GRAIN: Duration = Duration::from_millis(10);
 
+/// How often the files are looked at.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// What tells a file from the one that was there before: device, inode, and when that was changed.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
 /// The watched folders.
 pub(super) struct Watcher {
-    events: AsyncFd<std::os::fd::OwnedFd>,
-    folders: BTreeSet<PathBuf>,
+    /// Not where the system has no watch to give.
+    events: Option<AsyncFd<std::os::fd::OwnedFd>>,
+    /// As they were when a change was told last.
+    files: BTreeMap<PathBuf, Stamp>,
+    /// When they are looked at next.
+    next: Instant,
     /// What has happened and was not told yet. Kept here, since who waits for it may turn to
     /// something else meanwhile, and come back.
     pending: Option<Pending>,
@@ -45,20 +56,18 @@ struct Pending {
 }
 
 impl Watcher {
-    /// Watches the configuration and the policies.
-    ///
-    /// # Errors
-    ///
-    /// When the system has no watch to give.
-    pub(super) fn new(configuration: &Path, policies: &[PathBuf]) -> Result<Self> {
-        let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
-            .context("watching the policies' folders")?;
-        // SAFETY: the descriptor is the one that the value owns, and no other.
-        let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) };
-        let events = events.map_err(io::Error::from)?;
-        let mut this = Self { events, folders: BTreeSet::new(), pending: None };
+    /// Watches the configuration and the policies. Where the system has no watch to give, changes
+    /// are seen a little later.
+    pub(super) fn new(configuration: &Path, policies: &[PathBuf]) -> Self {
+        let events = watch().inspect_err(|error| {
+            tell!(
+                "ringfence: policies cannot be watched, so they are looked at each second: {error}"
+            );
+        });
+        let (events, next) = (events.ok(), Instant::now() + ROUND);
+        let mut this = Self { events, files: BTreeMap::new(), next, pending: None };
         this.watch(configuration, policies);
-        Ok(this)
+        this
     }
 
     /// Has a change told, if one of these files was replaced since then: before its folder was
@@ -78,11 +87,13 @@ impl Watcher {
         }
     }
 
-    /// Watches the folders of these files too: where they are named, and where links lead.
+    /// Watches these files, and the folders that they are in: where they are named, and where links
+    /// lead.
     pub(super) fn watch(&mut self, configuration: &Path, policies: &[PathBuf]) {
         let files = policies.iter().map(PathBuf::as_path).chain([configuration]);
-        let real = |file: &Path| file.canonicalize().ok();
-        let both = files.flat_map(|file| [Some(file.to_owned()), real(file)]).flatten();
+        self.files = files.map(|file| (file.to_owned(), stamp(file))).collect();
+        let real = self.files.keys().filter_map(|file| file.canonicalize().ok());
+        let both = self.files.keys().cloned().chain(real);
         let folders: BTreeSet<_> =
             both.filter_map(|file| Some(file.parent()?.to_owned())).collect();
         let flags = WatchFlags::CLOSE_WRITE
@@ -91,10 +102,9 @@ impl Watcher {
             | WatchFlags::CREATE
             | WatchFlags::DELETE;
         for folder in folders {
-            // A folder that is not there yet is looked at with the next reload.
-            if inotify::add_watch(self.events.get_ref(), &folder, flags).is_ok() {
-                self.folders.insert(folder);
-            }
+            // What cannot be watched is looked at all the same.
+            let watched = self.events.as_ref();
+            let _ = watched.map(|events| inotify::add_watch(events.get_ref(), &folder, flags));
         }
     }
 
@@ -114,26 +124,52 @@ impl Watcher {
         }
     }
 
+    /// Waits until something has happened, or a file is another.
     async fn wait(&mut self) {
         loop {
-            let Ok(mut ready) = self.events.readable().await else {
-                return std::future::pending().await;
+            let has_changed = tokio::select! {
+                any = told(self.events.as_ref()) => any,
+                () = sleep_until(self.next) => {
+                    self.next = Instant::now() + ROUND;
+                    self.files.iter().any(|(file, known)| stamp(file) != *known)
+                }
             };
-            let mut room = [std::mem::MaybeUninit::uninit(); 4096];
-            let mut reader = inotify::Reader::new(self.events.get_ref(), &mut room);
-            let mut any = false;
-            while reader.next().is_ok() {
-                any = true;
-            }
-            ready.clear_ready();
-            if any {
+            if has_changed {
                 let now = Instant::now();
                 let latest = self.pending.map_or(now + LATEST, |pending| pending.latest);
                 self.pending = Some(Pending { due: latest.min(now + QUIET), latest });
+                self.files.iter_mut().for_each(|(file, known)| *known = stamp(file));
                 return;
             }
         }
     }
+}
+
+/// Asks the system for a watch.
+fn watch() -> io::Result<AsyncFd<std::os::fd::OwnedFd>> {
+    let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+    // SAFETY: the descriptor is the one that the value owns, and no other.
+    let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) };
+    Ok(events?)
+}
+
+/// Waits until the system tells of something; whether it was anything.
+async fn told(events: Option<&AsyncFd<std::os::fd::OwnedFd>>) -> bool {
+    let Some(events) = events else { return std::future::pending().await };
+    let Ok(mut ready) = events.readable().await else { return std::future::pending().await };
+    let mut room = [std::mem::MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(events.get_ref(), &mut room);
+    let mut any = false;
+    while reader.next().is_ok() {
+        any = true;
+    }
+    ready.clear_ready();
+    any
+}
+
+fn stamp(file: &Path) -> Stamp {
+    let found = std::fs::metadata(file).ok()?;
+    Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))
 }
 
 #[cfg(test)]
@@ -149,7 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("agent.yaml");
         fs::write(&file, "first").unwrap();
-        let mut watcher = Watcher::new(&file, &[]).unwrap();
+        let mut watcher = Watcher::new(&file, &[]);
         assert!(timeout(QUIET * 2, watcher.changed()).await.is_err(), "nothing has changed");
         fs::write(&file, "second").unwrap();
         let mut is_told = false;
@@ -161,17 +197,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_change_is_told_where_the_system_has_no_watch_to_give() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("agent.yaml"), folder.path().join("link"));
+        fs::write(&file, "first").unwrap();
+        std::os::unix::fs::symlink("agent.yaml", &link).unwrap();
+        let mut watcher = Watcher::new(&link, &[folder.path().join("none")]);
+        watcher.events = None;
+        assert!(timeout(ROUND * 2, watcher.changed()).await.is_err(), "nothing has changed");
+        fs::write(folder.path().join("new"), "second").unwrap();
+        fs::rename(folder.path().join("new"), &file).unwrap();
+        assert!(timeout(ROUND * 2, watcher.changed()).await.is_ok());
+        assert!(timeout(ROUND * 2, watcher.changed()).await.is_err(), "it is told once");
+        fs::write(folder.path().join("none"), "there").unwrap();
+        assert!(timeout(ROUND * 2, watcher.changed()).await.is_ok());
+    }
+
+    #[tokio::test]
     async fn a_change_from_before_the_watch_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("agent.yaml");
         fs::write(&file, "first").unwrap();
         sleep(GRAIN * 3).await;
         let read = SystemTime::now();
-        let mut watcher = Watcher::new(&file, &[]).unwrap();
+        let mut watcher = Watcher::new(&file, &[]);
         watcher.look_back(read, std::slice::from_ref(&file));
         assert!(timeout(QUIET * 2, watcher.changed()).await.is_err(), "nothing has changed");
         fs::write(&file, "second").unwrap();
-        let mut watcher = Watcher::new(&file, &[]).unwrap();
+        let mut watcher = Watcher::new(&file, &[]);
         watcher.look_back(read, &[folder.path().join("none"), file.clone()]);
         assert!(timeout(QUIET * 2, watcher.changed()).await.is_ok());
     }
@@ -180,7 +233,7 @@ mod tests {
     async fn a_change_is_told_though_others_follow_without_end() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("agent.yaml");
-        let mut watcher = Watcher::new(&file, &[]).unwrap();
+        let mut watcher = Watcher::new(&file, &[]);
         let noise = async {
             loop {
                 fs::write(folder.path().join("noise"), "more").unwrap();

@@ -50,6 +50,8 @@ const RULES: &str = "\
   them, whatever its policy says, observed or enforced, and by whatever name a container sees them.
   A file that takes the place of one of these is kept by its name at once, and by every name with
   the reload that follows.
+- **Changes are seen** within a second, also where the system has no `inotify` watch left to give, or
+  the file system of another machine tells of nothing.
 - **Pods.** Which pod a container is of stands in the name of its control group, which the kubelet
   gives; what the pod is says `pods.source`. A container's name is asked of the API server, and
   before that knows it, of what containerd, CRI-O or Docker have written. The sandbox of a pod

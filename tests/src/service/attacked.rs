@@ -3,9 +3,12 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -215,5 +218,49 @@ pub(super) fn observed(context: &mut Context) -> Result<(), Failure> {
     agent.wait_for("the refusal", |event| {
         event["verdict"] == "deny" && event["reason"] == "self_protection"
     })?;
+    agent.stop()
+}
+
+/// Takes every watch that the system gives to a user, and keeps them until it is told to end.
+const WATCHES: &str = r#"
+import ctypes, sys
+libc, count = ctypes.CDLL(None, use_errno=True), 0
+while libc.inotify_init() != -1:
+    count += 1
+print(count, ctypes.get_errno(), flush=True)
+sys.stdin.read()
+"#;
+
+/// Root of a scope has every watch, and the agent gets none.
+pub(super) fn starved(context: &mut Context) -> Result<(), Failure> {
+    let selectors = "      - cgroup: \"/rf-service/*\"\n";
+    let text = policy(context, "");
+    let mut agent = Agent::prepare(context, selectors, &text)?;
+    agent.start()?;
+    let group = Group::make("/rf-service/greedy")?;
+    let line = format!("echo $$ > {}; exec python3 -c \"$WATCHES\"", group.entrance().display());
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &line]).env("WATCHES", WATCHES);
+    let mut greedy = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut said = String::new();
+    greedy.stdout.take().map(|out| BufReader::new(out).read_line(&mut said)).transpose()?;
+    ensure(said.ends_with(&format!(" {}\n", libc::EMFILE)), || format!("it says {said:?}"))?;
+    let free = Command::new("python3").args(["-c", WATCHES]).stdin(Stdio::null()).output()?;
+    let free = String::from_utf8_lossy(&free.stdout).into_owned();
+    super::must_be("ungoverned", &free, &format!("0 {}\n", libc::EMFILE))?;
+    agent.stop()?;
+    agent.start()?;
+    let script = super::script(context)?;
+    super::must_be("governed", &super::inside(&group, &script)?, super::REFUSED)?;
+    // What is changed is seen all the same.
+    agent.write_policy(&text.replace("secret*", "open"))?;
+    let start = Instant::now();
+    while super::inside(&group, &script)? == super::REFUSED {
+        ensure(start.elapsed() < Duration::from_secs(60), || agent.said())?;
+        thread::sleep(Duration::from_millis(100));
+    }
+    ensure(agent.reload()?.status.success(), || agent.said())?;
+    drop(greedy.stdin.take());
+    greedy.wait()?;
     agent.stop()
 }
