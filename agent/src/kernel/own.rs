@@ -65,7 +65,10 @@ impl Selection {
         match listed {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
             Err(error) => Err(error.into()),
-            Ok(_) => bail!("the kernel programs have not noted it: there is no room for more"),
+            Ok(_) => bail!(
+                "the kernel programs have not noted it: there are too many, or the agent is in a PID \
+                 namespace of its own (Kubernetes: `hostPID: true`)"
+            ),
         }
     }
 

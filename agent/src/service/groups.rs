@@ -182,7 +182,11 @@ impl Service {
         let Some(scope) = self.scopes.iter().find(|scope| scope.number() == number) else {
             return Ok(());
         };
-        let folder = self.hierarchy.open(found)?;
+        let folder = match self.hierarchy.open(found) {
+            // One that is gone again has nothing in it.
+            Err(error) if cgroup::is_gone(&error) => return Ok(()),
+            opened => opened?,
+        };
         scope.admit(Group { id: found.id, level: found.level, folder: folder.as_fd() })
     }
 
