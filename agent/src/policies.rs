@@ -1,6 +1,6 @@
 //! From policy files to the tables that are loaded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use ringfence_common::{budget::Kind, scope::About};
@@ -130,9 +130,7 @@ fn protect(boundary: &mut Boundary, files: &[PathBuf]) {
     if !boundary.governs_files() {
         return;
     }
-    let names = files.iter().filter_map(|file| file.to_str()).map(escaped);
-    // And all that is below, of a folder.
-    let patterns = names.flat_map(|name| [name.clone(), format!("{name}/**")]);
+    let patterns = files.iter().flat_map(|file| patterns(file));
     let place = Place { file: "the agent's own files".into(), line: 1, column: 1 };
     boundary.path_rules.extend(patterns.map(|pattern| PathRule {
         pattern,
@@ -142,6 +140,14 @@ fn protect(boundary: &mut Boundary, files: &[PathBuf]) {
         content: None,
         place: place.clone(),
     }));
+}
+
+/// The patterns that take a file, and all that is below if it is a folder. The kernel's paths never
+/// lead through a link; but in the root of a container something else may have its name.
+fn patterns(file: &Path) -> Vec<String> {
+    let name = file.to_str().map(escaped);
+    let below = name.clone().filter(|_| !file.is_symlink()).map(|name| format!("{name}/**"));
+    [name, below].into_iter().flatten().collect()
 }
 
 /// A pattern that takes a path and no other.
@@ -186,6 +192,17 @@ mod tests {
     use ringfence_common::budget::limit;
 
     use super::*;
+
+    #[test]
+    fn a_link_is_kept_and_not_what_has_its_name_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, link) = (folder.path().join("log*"), folder.path().join("link"));
+        fs::create_dir(&log).unwrap();
+        std::os::unix::fs::symlink(&log, &link).unwrap();
+        let name = folder.path().display();
+        assert_eq!(patterns(&log), [format!("{name}/log\\*"), format!("{name}/log\\*/**")]);
+        assert_eq!(patterns(&link), [format!("{name}/link")]);
+    }
 
     #[test]
     fn only_what_ends_has_a_budget_of_time() {
