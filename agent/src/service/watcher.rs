@@ -1,7 +1,7 @@
 //! The files that the agent was started with: tells when one of them may have changed.
 //!
 //! Folders are watched and not files, since files are replaced: by editors, by package managers,
-//! and by Kubernetes, which turns the link `..data` beside them. Besides, each file is looked at
+//! and by Kubernetes, which turns the link `..data` beside them. Besides, all of them are looked at
 //! again and again: a system has only so many watches to give to a user (`inotify(7)`), which root in
 //! any container may have taken, and file systems of other machines tell of nothing.
 
@@ -19,6 +19,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
+use super::ROUND;
+
 /// How long nothing must have happened: whoever replaces several files is not done with the first.
 const QUIET: Duration = Duration::from_millis(200);
 /// The longest that a change waits for quiet: whoever may make files beside the policies must not
@@ -27,18 +29,15 @@ const LATEST: Duration = Duration::from_secs(2);
 /// How far the times of files may lie behind the clock.
 const GRAIN: Duration = Duration::from_millis(10);
 
-/// How often the files are looked at.
-const ROUND: Duration = Duration::from_secs(1);
-
-/// What tells a file from the one that was there before: device, inode, and when that was changed.
+/// What tells a file or folder from what was there before: device, inode, and when that was changed.
 type Stamp = Option<(u64, u64, i64, i64)>;
 
 /// The watched folders.
 pub(super) struct Watcher {
     /// Not where the system has no watch to give.
     events: Option<AsyncFd<std::os::fd::OwnedFd>>,
-    /// As they were when a change was told last.
-    files: BTreeMap<PathBuf, Stamp>,
+    /// The files and their folders, as they were when a change was seen last.
+    known: BTreeMap<PathBuf, Stamp>,
     /// When they are looked at next.
     next: Instant,
     /// What has happened and was not told yet. Kept here, since who waits for it may turn to
@@ -59,13 +58,13 @@ impl Watcher {
     /// Watches the configuration and the policies. Where the system has no watch to give, changes
     /// are seen a little later.
     pub(super) fn new(configuration: &Path, policies: &[PathBuf]) -> Self {
-        let events = watch().inspect_err(|error| {
+        let events = instance().inspect_err(|error| {
             tell!(
                 "ringfence: policies cannot be watched, so they are looked at each second: {error}"
             );
         });
         let (events, next) = (events.ok(), Instant::now() + ROUND);
-        let mut this = Self { events, files: BTreeMap::new(), next, pending: None };
+        let mut this = Self { events, known: BTreeMap::new(), next, pending: None };
         this.watch(configuration, policies);
         this
     }
@@ -91,11 +90,15 @@ impl Watcher {
     /// lead.
     pub(super) fn watch(&mut self, configuration: &Path, policies: &[PathBuf]) {
         let files = policies.iter().map(PathBuf::as_path).chain([configuration]);
-        self.files = files.map(|file| (file.to_owned(), stamp(file))).collect();
-        let real = self.files.keys().filter_map(|file| file.canonicalize().ok());
-        let both = self.files.keys().cloned().chain(real);
+        let real = |file: &Path| file.canonicalize().ok();
+        let files: BTreeSet<_> =
+            files.flat_map(|file| [Some(file.to_owned()), real(file)]).flatten().collect();
         let folders: BTreeSet<_> =
-            both.filter_map(|file| Some(file.parent()?.to_owned())).collect();
+            files.iter().filter_map(|file| Some(file.parent()?.to_owned())).collect();
+        // What was known stays so: it may have changed since, and that was not seen yet.
+        let known = |path: &PathBuf| self.known.get(path).copied().unwrap_or_else(|| stamp(path));
+        let all = files.iter().chain(&folders).map(|path| (path.clone(), known(path)));
+        self.known = all.collect();
         let flags = WatchFlags::CLOSE_WRITE
             | WatchFlags::MOVED_TO
             | WatchFlags::MOVED_FROM
@@ -131,22 +134,22 @@ impl Watcher {
                 any = told(self.events.as_ref()) => any,
                 () = sleep_until(self.next) => {
                     self.next = Instant::now() + ROUND;
-                    self.files.iter().any(|(file, known)| stamp(file) != *known)
+                    self.known.iter().any(|(path, known)| stamp(path) != *known)
                 }
             };
             if has_changed {
                 let now = Instant::now();
                 let latest = self.pending.map_or(now + LATEST, |pending| pending.latest);
                 self.pending = Some(Pending { due: latest.min(now + QUIET), latest });
-                self.files.iter_mut().for_each(|(file, known)| *known = stamp(file));
+                self.known.iter_mut().for_each(|(path, known)| *known = stamp(path));
                 return;
             }
         }
     }
 }
 
-/// Asks the system for a watch.
-fn watch() -> io::Result<AsyncFd<std::os::fd::OwnedFd>> {
+/// Asks the system for something to watch with.
+fn instance() -> io::Result<AsyncFd<std::os::fd::OwnedFd>> {
     let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
     // SAFETY: the descriptor is the one that the value owns, and no other.
     let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) };
@@ -211,6 +214,11 @@ mod tests {
         assert!(timeout(ROUND * 2, watcher.changed()).await.is_err(), "it is told once");
         fs::write(folder.path().join("none"), "there").unwrap();
         assert!(timeout(ROUND * 2, watcher.changed()).await.is_ok());
+        // A policy that is new is seen by its folder, and what changed before a reload after it.
+        fs::write(folder.path().join("beside"), "there").unwrap();
+        watcher.watch(&link, &[folder.path().join("none")]);
+        assert!(timeout(ROUND * 2, watcher.changed()).await.is_ok());
+        assert!(timeout(ROUND * 2, watcher.changed()).await.is_err(), "it is told once");
     }
 
     #[tokio::test]
