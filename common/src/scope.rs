@@ -175,13 +175,13 @@ pub struct Watch {
     pub walk: u32,
     /// The scope whose labels it takes away.
     pub target: u32,
-    /// The agent's thread while it shows its own files: each that it watches is noted.
+    /// The agent's thread while it shows its own files: each whose attributes it asks for is noted.
     pub shower: u32,
     /// What it shows: one of [`own`].
     pub shown: u32,
     /// How often it has shown all; 0 while none are noted.
     pub round: u32,
-    /// Files that were noted since [`Self::shower`] was set.
+    /// How often the file was noted that is shown.
     pub noted: u32,
     /// Fills the structure.
     pub spare: u32,

@@ -119,16 +119,16 @@ impl Service {
         // While it changes, every hook looks for itself.
         self.selection.ask();
         let mut idle = Vec::new();
-        for (id, member) in &members {
-            let id = *id;
-            let is_run = member.scope < MAX_SCOPES
+        for (&id, member) in &members {
+            let is_others = member.scope < MAX_SCOPES
                 && member.scope != NOBODY
-                && !numbers.contains(&member.scope)
-                && self.selection.is_run(member.scope)?;
+                && !numbers.contains(&member.scope);
+            let is_run = is_others && self.selection.is_run(member.scope)?;
             // What was known once stays what it was.
             let is_freed = |found: Found| member.scope == HELD && is_static(&found);
             let stays_unknown = unknown.remove(&id).map(|found| !is_freed(found));
-            let is_unlisted = listed.is_err() && !is_listed.contains(&id);
+            // A scope that has ended has no groups, listed or not.
+            let is_unlisted = listed.is_err() && !is_others && !is_listed.contains(&id);
             let is_left = is_run || is_unlisted || stays_unknown == Some(true);
             let is_nowhere = nowhere.contains(&id) || stays_unknown == Some(false);
             let target = wanted.get(&id).map(|(number, _)| *number);
